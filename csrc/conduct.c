@@ -1,0 +1,169 @@
+/* The order of a run's stages: nothing is written before all is known that can be known in advance. */
+#include "conduct.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "clock.h"
+#include "decode.h"
+#include "drain.h"
+#include "error.h"
+#include "image.h"
+
+/* Does the target agree with the image's size and the map's borders? */
+static int prepare_target(struct hup_run *run, const hup_image *image, hup_error *error)
+{
+    uint64_t promised = run->config.image_size, size = image->image_size;
+
+    if (size == HUP_UNKNOWN)
+        size = promised;
+    if (promised != HUP_UNKNOWN && promised != size)
+        return hup_fail(error, HUP_E_DIGEST, 0, 0,
+                        "the image has %" PRIu64 " bytes, and not the %" PRIu64 " that were promised", size, promised);
+    if (run->config.mode == HUP_MODE_CHECK) {
+        atomic_store(&run->image_size, size);
+        return HUP_OK;
+    }
+    int status = hup_target_prepare(&run->target, size == HUP_UNKNOWN ? image->least_size : size, error);
+    if (!status && !hup_ranges_aligned(&run->ranges, run->target.align, size)) {
+        hup_target_buffer(&run->target);
+        run->target.align = 1;
+    }
+    atomic_store(&run->image_size, size);
+    return status;
+}
+
+/* Look at the first bytes, and divide the memory. Nothing is written yet. */
+static int identify(struct hup_run *run, hup_error *error)
+{
+    const uint8_t *data;
+    size_t got;
+    hup_image image;
+    hup_config config = run->config;
+    int status = hup_input_peek(&run->input, HUP_PROBE_SIZE, &data, &got);
+
+    if (!status)
+        status = hup_image_identify(data, got, config.format, &image, &run->table_header, error);
+    if (status)
+        return status;
+    run->format = image.format;
+    if (config.table_sha256 && image.format != HUP_FORMAT_CHUNKED)
+        return hup_fail(error, HUP_E_DIGEST, 0, 0, "the image has no chunk table, and one was promised");
+    if (run->ranges.items)
+        config.workers = 1; /* the sums of a block map are checked in order */
+
+    struct hup_demand demand = hup_image_demand(&image, &run->table_header);
+    demand.compare = hup_run_compares(run);
+    status = hup_layout_divide(&config, &demand, &run->layout, error);
+    if (!status)
+        status = prepare_target(run, &image, error);
+    if (status)
+        return status;
+    hup_input_resize(&run->input, run->layout.input);
+    status = hup_ring_init(&run->ring, &run->gate, &run->layout, error);
+    if (status)
+        return status;
+    run->has_ring = true;
+    run->records.unit = image.format == HUP_FORMAT_CHUNKED ? image.chunk_size : run->layout.block;
+    return image.format == HUP_FORMAT_CHUNKED ? hup_decode_table(run, error) : HUP_OK;
+}
+
+static int decode(struct hup_run *run, hup_error *error)
+{
+    switch (run->format) {
+    case HUP_FORMAT_CHUNKED:
+        return hup_decode_chunks(run, error);
+    case HUP_FORMAT_ZSTD:
+        return hup_decode_zstd(run, error);
+    default:
+        return hup_decode_raw(run, error);
+    }
+}
+
+/* Is the input the one that was promised, to its last byte? */
+static int check_input(struct hup_run *run, hup_error *error)
+{
+    uint8_t digest[HUP_SHA256_SIZE];
+
+    if (!run->config.sha256)
+        return HUP_OK;
+    hup_input_digest(&run->input, digest);
+    if (memcmp(digest, run->sha256, sizeof digest) == 0)
+        return HUP_OK;
+    return hup_fail(error, HUP_E_DIGEST, 0, 0, "the image does not have the SHA-256 that was promised");
+}
+
+/* Decoders on this side of the block ring, the target's threads on the other. */
+static int transfer(struct hup_run *run, hup_error *error)
+{
+    struct hup_drain *drain;
+    int status = hup_drain_start(run, &drain, error);
+
+    if (!status)
+        status = decode(run, error);
+    if (!status)
+        status = check_input(run, error);
+    if (status && !hup_gate_stopped(&run->gate))
+        hup_gate_fail(&run->gate, error);
+    hup_drain_join(drain);
+    return hup_gate_stopped(&run->gate) ? HUP_E_CANCELLED : HUP_OK;
+}
+
+/* A chunked image tells the digest of each chunk, so that the target can be checked without the chunks. */
+static int take_records(struct hup_run *run, hup_error *error)
+{
+    const struct hup_table_header *header = &run->table_header;
+    int status = hup_records_reserve(&run->records, header->count, error);
+
+    for (uint32_t i = 0; i < header->count && !status; i++)
+        run->records.items[i] = hup_table_chunk(run->table, header, i).xxh3;
+    run->records.count = header->count;
+    hup_input_close(&run->input);
+    return status;
+}
+
+static int flush(struct hup_run *run, hup_error *error)
+{
+    int status = hup_drain_finish(run, error);
+
+    return status ? status : hup_target_flush(&run->target, error);
+}
+
+static int stages(struct hup_run *run, hup_error *error)
+{
+    bool write = run->config.mode == HUP_MODE_WRITE, by_table = false;
+    int status = identify(run, error);
+    uint64_t start = hup_clock_ns();
+
+    if (!status) {
+        by_table = run->config.mode == HUP_MODE_VERIFY && run->format == HUP_FORMAT_CHUNKED && !run->ranges.items;
+        status = by_table ? take_records(run, error) : transfer(run, error);
+    }
+    uint64_t transferred = hup_clock_ns();
+    run->write_ns = transferred - start;
+    if (!status && write) {
+        atomic_store(&run->phase, HUP_PHASE_FLUSH);
+        status = flush(run, error);
+    }
+    uint64_t flushed = hup_clock_ns();
+    run->flush_ns = flushed - transferred;
+    if (!status && (by_table || (write && (run->config.flags & HUP_READ_BACK)))) {
+        atomic_store(&run->phase, HUP_PHASE_VERIFY);
+        status = hup_readback(run);
+        atomic_store(&run->verified, 1);
+    }
+    run->verify_ns = hup_clock_ns() - flushed;
+    return status;
+}
+
+int hup_conduct(struct hup_run *run)
+{
+    hup_error error = { .status = HUP_E_CANCELLED };
+    int status = stages(run, &error);
+
+    if (status && !hup_gate_stopped(&run->gate))
+        hup_gate_fail(&run->gate, &error);
+    if (!status)
+        atomic_store(&run->phase, HUP_PHASE_DONE);
+    return status;
+}

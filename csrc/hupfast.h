@@ -1,0 +1,211 @@
+/* libhupfast: stream an operating system image onto a block device or file, and prove that it is there.
+ *
+ * A hup_writer is one run: one image, one target. The caller gives it bytes (a file descriptor that the
+ * engine reads on its own thread, or memory of the engine that the caller fills), and waits. The image may
+ * be raw, ordinary zstd, or a chunked image (see csrc/table.c). Inside, on a few threads:
+ *
+ *   input ring -> check, decompress, hash -> block ring -> O_DIRECT writes -> flush -> O_DIRECT read-back
+ *
+ * Rules of this header
+ *   - A function that can fail returns HUP_OK, or a negative hup_status and then has filled *error, which
+ *     the caller owns and which may be NULL. Nothing prints, nothing exits, nothing is global.
+ *   - Sizes and offsets are bytes, in uint64_t on every machine.
+ *   - One writer may be used by two threads at once in this way only: one thread feeds it (acquire, commit,
+ *     read_fd, end), any thread may call wait, progress and cancel. close comes last, from one thread.
+ *   - build_ffi.py gives all between the two cffi markers to cffi as it stands.
+ */
+#ifndef HUPFAST_H
+#define HUPFAST_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* cffi: begin */
+
+/* How a call ended. Each negative value says what was done to the target by then. */
+typedef enum {
+    HUP_OK = 0,
+    HUP_RUNNING = 1,       /* hup_writer_wait only: the time is over, the run is not */
+    HUP_E_SYSTEM = -1,     /* the machine could not give memory, a thread or a descriptor: sys_errno */
+    HUP_E_USAGE = -2,      /* the caller broke a rule of this header; nothing was written */
+    HUP_E_MEMORY = -3,     /* the image needs a larger budget, in `needed`; nothing was written */
+    HUP_E_TARGET = -4,     /* the target cannot take the image: busy, too small, read-only; nothing was written */
+    HUP_E_FORMAT = -5,     /* the image is malformed or cut short; what came before `offset` may be written */
+    HUP_E_DIGEST = -6,     /* the image is well formed, but not the one that was promised; as HUP_E_FORMAT */
+    HUP_E_SOURCE = -7,     /* reading the image failed: sys_errno */
+    HUP_E_MEDIUM = -8,     /* the target failed a write, a flush or a read: sys_errno, `offset`, `length` */
+    HUP_E_MISMATCH = -9,   /* the target does not hold the image at [offset, offset + length) */
+    HUP_E_TOO_LARGE = -10, /* an image of unknown size ran over the target's end; the target is written */
+    HUP_E_CANCELLED = -11  /* hup_writer_cancel was called */
+} hup_status;
+
+/* Why a call failed. Owned by the caller, written on failure only. */
+typedef struct {
+    int status;        /* a hup_status */
+    int sys_errno;     /* errno of the system call that failed, or 0 */
+    uint64_t offset;   /* where, in bytes of the target (of the image for HUP_E_FORMAT and HUP_E_DIGEST) */
+    uint64_t length;   /* how many bytes from there are concerned; 0 where that has no meaning */
+    uint64_t needed;   /* HUP_E_MEMORY: the budget that would do. HUP_E_TARGET: the size that would do, or 0 */
+    char message[240]; /* one sentence without a full stop, with the numbers in it */
+} hup_error;
+
+/* What a run does. */
+typedef enum {
+    HUP_MODE_WRITE = 0,  /* write the image onto the target */
+    HUP_MODE_VERIFY = 1, /* compare the target with the image; write nothing */
+    HUP_MODE_CHECK = 2   /* decode the image and check every digest; there is no target */
+} hup_mode;
+
+/* How the bytes that are fed in are to be understood. */
+typedef enum {
+    HUP_FORMAT_AUTO = 0,   /* by the first four bytes: zstd (chunked or not), else raw */
+    HUP_FORMAT_RAW = 1,    /* the bytes are the image */
+    HUP_FORMAT_ZSTD = 2,   /* ordinary zstd: any number of frames, skippable ones included */
+    HUP_FORMAT_CHUNKED = 3 /* zstd with a leading chunk table, as `hupfast pack` makes it */
+} hup_format;
+
+/* hup_config.flags */
+enum {
+    HUP_READ_BACK = 1,      /* after the flush, read the target past every cache and compare */
+    HUP_SKIP_UNCHANGED = 2, /* read each block of the target first, and leave it alone when it is equal */
+    HUP_CREATE = 4,         /* make the target as a regular file; fail when it exists */
+    HUP_BUFFERED = 8        /* do not try O_DIRECT */
+};
+
+/* A part of the raw image that is to be written. */
+typedef struct {
+    uint64_t offset;
+    uint64_t length;
+    uint8_t sha256[32]; /* of these bytes, when has_sha256 is not 0 */
+    int has_sha256;
+} hup_range;
+
+/* What to do. All that it points to is borrowed until hup_writer_open returns. */
+typedef struct {
+    const char *target; /* path of a block device or a regular file; NULL in HUP_MODE_CHECK */
+    hup_mode mode;
+    hup_format format;
+    uint32_t flags;
+    uint32_t workers;        /* decoders of a chunked image; 0: one for each processor */
+    uint32_t depth;          /* writes in flight, at most 32; 0: 4 */
+    uint32_t block;          /* bytes of one write, a power of two from 64 KiB to 4 MiB; 0: 1 MiB or what fits */
+    uint64_t memory;         /* budget of the whole engine in bytes; 0: HUP_MEMORY_DEFAULT */
+    uint64_t image_size;     /* bytes of the raw image, when the caller knows; else UINT64_MAX */
+    const hup_range *ranges; /* sorted, not overlapping: what lies outside is not written; NULL: all */
+    size_t range_count;
+    const uint8_t *sha256;       /* 32 bytes: the digest that the bytes fed in must have; or NULL */
+    const uint8_t *table_sha256; /* 32 bytes: the digest that the chunk table must have; or NULL */
+} hup_config;
+
+typedef enum {
+    HUP_PHASE_WRITE = 0,  /* decode and write (or compare, in HUP_MODE_VERIFY) */
+    HUP_PHASE_FLUSH = 1,  /* the last zeroes, the tail, the flush */
+    HUP_PHASE_VERIFY = 2, /* read back */
+    HUP_PHASE_DONE = 3
+} hup_phase;
+
+/* Where a run stands. A snapshot without locks: each field is right, together they may be a moment apart. */
+typedef struct {
+    int phase;           /* a hup_phase */
+    uint64_t bytes_in;   /* bytes of input taken */
+    uint64_t decoded;    /* bytes of raw image decoded */
+    uint64_t done;       /* bytes of raw image that this phase is finished with */
+    uint64_t image_size; /* UINT64_MAX while unknown; an estimate until the input has ended, for ordinary zstd */
+} hup_progress;
+
+/* What a run did. Times are nanoseconds of wall clock. */
+typedef struct {
+    int format;        /* the hup_format that was found */
+    int direct;        /* 1 when the target was written and read past the page cache by O_DIRECT */
+    int verified;      /* 1 when the target was read back and compared, whole */
+    uint32_t workers;  /* decoders that ran */
+    uint32_t depth;    /* writes in flight */
+    uint32_t block;    /* bytes of one write */
+    uint64_t memory;   /* bytes that the engine allocated for rings and decoders */
+    uint64_t bytes_in; /* bytes of input */
+    uint64_t image_size;
+    uint64_t written;   /* bytes written as data */
+    uint64_t zeroed;    /* bytes zeroed without sending data */
+    uint64_t unchanged; /* bytes left alone by HUP_SKIP_UNCHANGED */
+    uint64_t unmapped;  /* bytes outside the ranges */
+    uint64_t write_ns;
+    uint64_t flush_ns;
+    uint64_t verify_ns;
+    uint64_t input_wait_ns;  /* the decoders together waited so long for input */
+    uint64_t target_wait_ns; /* and so long for a free block, that is, for the target */
+} hup_report;
+
+/* What the first bytes of an image say. */
+typedef struct {
+    int format;          /* a hup_format, never AUTO */
+    uint64_t image_size; /* raw bytes of a chunked image; else UINT64_MAX, for the start does not say */
+    uint64_t least_size; /* raw bytes that the image has at least: of a zstd image's first frame, else 0 */
+    uint64_t window;     /* zstd: bytes of history that decoding needs */
+    uint64_t memory;     /* the smallest budget that this image can be written with */
+    uint32_t chunk_size; /* chunked: raw bytes of a chunk, else 0 */
+    uint32_t chunk_count;
+} hup_image;
+
+typedef struct hup_writer hup_writer;
+
+/* Understand the first bytes of an image. Pure. HUP_PROBE_SIZE bytes are enough; fewer, when the image is shorter.
+ * HUP_E_FORMAT when they are a zstd magic with nonsense behind it. */
+int hup_image_probe(const void *data, size_t size, hup_image *image, hup_error *error);
+
+/* Open the target and start a run. On failure *writer is NULL and nothing was written.
+ * The target is opened O_EXCL: a device that is mounted or held is HUP_E_TARGET with EBUSY. */
+int hup_writer_open(const hup_config *config, hup_writer **writer, hup_error *error);
+
+/* Give free input memory, *size bytes at *memory. Waits for room, timeout_ms at most (UINT32_MAX: for ever), and
+ * returns HUP_RUNNING when there is none by then. *size is 0 when the run needs no more input.
+ * The memory is the engine's; the caller may write to it until it calls commit, end or close.
+ * A failed run is reported here too, so that a feeding loop ends by itself. */
+int hup_writer_acquire(hup_writer *writer, uint32_t timeout_ms, void **memory, size_t *size, hup_error *error);
+
+/* The first `used` bytes of the acquired memory are input now. 0 gives all of it back. */
+int hup_writer_commit(hup_writer *writer, size_t used, hup_error *error);
+
+/* Let the engine read the image from fd, on a thread of its own: from its current position, `length` bytes
+ * (UINT64_MAX: to its end). Then the input has ended. fd is borrowed until close. Returns at once. */
+int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *error);
+
+/* There is no more input. Returns at once. */
+int hup_writer_end(hup_writer *writer, hup_error *error);
+
+/* Wait for the end of the run, timeout_ms at most. HUP_RUNNING: not yet. HUP_OK: *report (may be NULL) is
+ * filled. Negative: the run failed, and no thread touches the target any more. */
+int hup_writer_wait(hup_writer *writer, uint32_t timeout_ms, hup_report *report, hup_error *error);
+
+void hup_writer_progress(const hup_writer *writer, hup_progress *progress);
+
+/* Ask the run to stop: wait and acquire then report HUP_E_CANCELLED. May be called at any time, by any thread,
+ * but not from a signal handler: it takes a lock. */
+void hup_writer_cancel(hup_writer *writer);
+
+/* Stop if need be, join every thread, close and free all. NULL is allowed. */
+void hup_writer_close(hup_writer *writer);
+
+/* SHA-256 of `length` bytes of fd (UINT64_MAX: to its end) from its position, without filling the page cache. */
+int hup_sha256_fd(int fd, uint64_t length, uint8_t digest[32], hup_error *error);
+
+/* SHA-256 of memory. */
+int hup_sha256(const void *data, size_t size, uint8_t digest[32], hup_error *error);
+
+/* "hupfast 0.1.0, zstd 1.5.4". Static storage. */
+const char *hup_version(void);
+
+/* cffi: end */
+
+#define HUP_PROBE_SIZE 4096
+#define HUP_MEMORY_DEFAULT (16u << 20)
+#define HUP_UNKNOWN UINT64_MAX
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,162 @@
+/* Reading the image from a file descriptor, without filling the page cache with it. */
+#include "reader.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "error.h"
+
+enum {
+    PIECE = 256 << 10,
+    AHEAD = 1 << 20, /* bytes that the kernel is asked to fetch in advance */
+};
+
+/* A file's cached pages are dropped behind the reader. The kernel's own read-ahead, which may be many megabytes, is
+ * switched off, and asked for in small steps instead. (Dropping only the last piece would drop almost nothing where
+ * the filesystem caches in large folios, so it is always all from the start.) */
+struct cache {
+    bool file;
+    uint64_t start, position;
+};
+
+static struct cache cache_open(int fd)
+{
+    struct stat status;
+    struct cache cache = { 0 };
+    off_t at;
+
+    if (fstat(fd, &status) == 0 && (S_ISREG(status.st_mode) || S_ISBLK(status.st_mode)) &&
+        (at = lseek(fd, 0, SEEK_CUR)) >= 0) {
+        cache = (struct cache){ .file = true, .start = (uint64_t)at, .position = (uint64_t)at };
+        posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+        posix_fadvise(fd, at, AHEAD, POSIX_FADV_WILLNEED);
+    }
+    return cache;
+}
+
+static void cache_advance(struct cache *cache, int fd, size_t read)
+{
+    if (!cache->file)
+        return;
+    cache->position += read;
+    posix_fadvise(fd, (off_t)(cache->position + AHEAD - PIECE), PIECE, POSIX_FADV_WILLNEED);
+    posix_fadvise(fd, (off_t)cache->start, (off_t)(cache->position - cache->start), POSIX_FADV_DONTNEED);
+}
+
+static void cache_close(const struct cache *cache, int fd)
+{
+    if (!cache->file)
+        return;
+    posix_fadvise(fd, (off_t)cache->start, 0, POSIX_FADV_DONTNEED);
+    posix_fadvise(fd, 0, 0, POSIX_FADV_NORMAL);
+}
+
+static ssize_t read_retrying(int fd, void *memory, size_t size)
+{
+    ssize_t got;
+
+    do
+        got = read(fd, memory, size);
+    while (got < 0 && errno == EINTR);
+    return got;
+}
+
+/* Wait until fd can be read or the run is over; false for the latter. A pipe may stay silent for ever. */
+static bool wait_readable(const struct hup_reader *reader)
+{
+    struct pollfd fds[2] = { { .fd = reader->fd, .events = POLLIN },
+                             { .fd = reader->run->gate.wake_fd, .events = POLLIN } };
+
+    while (poll(fds, 2, -1) < 0 && errno == EINTR)
+        ;
+    return !fds[1].revents;
+}
+
+/* Move one piece. 1: go on; 0: the end. */
+static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *left, hup_error *error)
+{
+    struct hup_input *input = &reader->run->input;
+    void *memory;
+    size_t size;
+    int status = hup_input_acquire(input, UINT32_MAX, &memory, &size, error);
+
+    if (status)
+        return status;
+    if (size > PIECE)
+        size = PIECE;
+    if (size > *left)
+        size = (size_t)*left;
+    if (size == 0)
+        return 0;
+    ssize_t got = -1;
+    do {
+        if (!cache->file && !wait_readable(reader))
+            return HUP_E_CANCELLED;
+        got = read_retrying(reader->fd, memory, size);
+    } while (got < 0 && errno == EAGAIN && !cache->file);
+    if (got < 0)
+        return hup_fail_errno(error, HUP_E_SOURCE, errno, reader->length - *left, size, "reading the image failed");
+    if (got == 0 && reader->length != UINT64_MAX)
+        return hup_fail(error, HUP_E_SOURCE, reader->length - *left, *left, "the image ends %" PRIu64 " bytes early",
+                        *left);
+    if (*left != UINT64_MAX)
+        *left -= (uint64_t)got;
+    cache_advance(cache, reader->fd, (size_t)got);
+    status = hup_input_commit(input, (size_t)got, error);
+    return status ? status : got > 0;
+}
+
+static void *read_all(void *argument)
+{
+    struct hup_reader *reader = argument;
+    struct cache cache = cache_open(reader->fd);
+    uint64_t left = reader->length;
+    hup_error error = { 0 };
+    int status;
+
+    while ((status = read_piece(reader, &cache, &left, &error)) > 0)
+        ;
+    cache_close(&cache, reader->fd);
+    if (status < 0 && !hup_gate_stopped(&reader->run->gate))
+        hup_gate_fail(&reader->run->gate, &error);
+    hup_input_end(&reader->run->input);
+    return NULL;
+}
+
+int hup_reader_start(struct hup_reader *reader, struct hup_run *run, int fd, uint64_t length, hup_error *error)
+{
+    *reader = (struct hup_reader){ .run = run, .fd = fd, .length = length };
+    return hup_run_thread(&reader->thread, read_all, reader, error);
+}
+
+int hup_sha256_fd(int fd, uint64_t length, uint8_t digest[32], hup_error *error)
+{
+    struct cache cache = cache_open(fd);
+    uint8_t *memory = malloc(PIECE);
+    uint64_t left = length;
+    SHA256_CTX state;
+    ssize_t got = 1;
+
+    if (!memory)
+        return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot allocate a read buffer");
+    SHA256_Init(&state);
+    while (left && (got = read_retrying(fd, memory, left < PIECE ? (size_t)left : PIECE)) > 0) {
+        SHA256_Update(&state, memory, (size_t)got);
+        cache_advance(&cache, fd, (size_t)got);
+        left -= left == UINT64_MAX ? 0 : (uint64_t)got;
+    }
+    int number = errno;
+    free(memory);
+    cache_close(&cache, fd);
+    SHA256_Final(digest, &state);
+    if (got < 0)
+        return hup_fail_errno(error, HUP_E_SOURCE, number, 0, 0, "reading failed");
+    if (left && left != UINT64_MAX)
+        return hup_fail(error, HUP_E_SOURCE, length - left, left, "the data ends %" PRIu64 " bytes early", left);
+    return HUP_OK;
+}

@@ -1,0 +1,147 @@
+/* The block ring. */
+#include "ring.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+
+#include "clock.h"
+#include "error.h"
+
+enum { HUGE = 2 << 20 };
+
+/* Memory that starts at a huge page where it is long enough for one: the kernel then pins one page for a write of
+ * 1 MiB, and not 256. What was mapped only to find such a place is given back. */
+static uint8_t *map_aligned(size_t size)
+{
+    size_t extra = size >= HUGE ? HUGE : 0;
+    uint8_t *base = mmap(NULL, size + extra, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (base == MAP_FAILED)
+        return NULL;
+    if (!extra)
+        return base;
+    size_t head = (HUGE - (uintptr_t)base % HUGE) % HUGE;
+    if (head)
+        munmap(base, head);
+    if (extra > head)
+        munmap(base + head + size, extra - head);
+    madvise(base + head, size / HUGE * HUGE, MADV_HUGEPAGE);
+    return base + head;
+}
+
+int hup_ring_init(struct hup_ring *ring, struct hup_gate *gate, const struct hup_layout *layout, hup_error *error)
+{
+    *ring = (struct hup_ring){
+        .gate = gate,
+        .mapped = (size_t)layout->block * layout->block_count + (size_t)layout->ring_slack,
+        .slack = (size_t)layout->ring_slack,
+        .block = layout->block,
+        .count = layout->block_count,
+        .total = UINT64_MAX,
+    };
+    ring->blocks = calloc(ring->count, sizeof *ring->blocks);
+    ring->memory = map_aligned(ring->mapped);
+    if (!ring->blocks || !ring->memory) {
+        hup_ring_destroy(ring);
+        return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot allocate %zu KiB for the block ring",
+                              ring->mapped >> 10);
+    }
+    int status = hup_gate_condition(gate, &ring->free, error);
+    if (!status)
+        status = hup_gate_condition(gate, &ring->ready, error);
+    if (status)
+        hup_ring_destroy(ring);
+    return status;
+}
+
+void hup_ring_destroy(struct hup_ring *ring)
+{
+    if (ring->memory)
+        munmap(ring->memory, ring->mapped);
+    free(ring->blocks);
+    ring->memory = NULL;
+    ring->blocks = NULL;
+}
+
+int hup_ring_reserve(struct hup_ring *ring, uint64_t end)
+{
+    struct hup_gate *gate = ring->gate;
+
+    pthread_mutex_lock(&gate->lock);
+    while (ring->reserved < end && !gate->stopped) {
+        struct hup_block *block = hup_ring_block(ring, ring->reserved);
+        if (block->state == HUP_BLOCK_FREE) {
+            block->state = HUP_BLOCK_FILLING;
+            ring->reserved++;
+            continue;
+        }
+        uint64_t since = hup_clock_ns();
+        pthread_cond_wait(&ring->free, &gate->lock);
+        ring->wait_ns += hup_clock_ns() - since;
+    }
+    bool stopped = gate->stopped;
+    pthread_mutex_unlock(&gate->lock);
+    return stopped ? HUP_E_CANCELLED : HUP_OK;
+}
+
+void hup_ring_publish(struct hup_ring *ring, uint64_t sequence, uint64_t offset, uint32_t size, bool zero)
+{
+    struct hup_block *block = hup_ring_block(ring, sequence);
+
+    block->offset = offset;
+    block->size = size;
+    block->zero = zero;
+    pthread_mutex_lock(&ring->gate->lock);
+    block->state = HUP_BLOCK_READY;
+    if (sequence == ring->taken)
+        pthread_cond_signal(&ring->ready);
+    pthread_mutex_unlock(&ring->gate->lock);
+}
+
+void hup_ring_finish(struct hup_ring *ring, uint64_t total)
+{
+    pthread_mutex_lock(&ring->gate->lock);
+    ring->total = total;
+    pthread_cond_broadcast(&ring->ready);
+    pthread_mutex_unlock(&ring->gate->lock);
+}
+
+int hup_ring_take(struct hup_ring *ring, uint64_t *sequence)
+{
+    struct hup_gate *gate = ring->gate;
+    int got = 0;
+
+    pthread_mutex_lock(&gate->lock);
+    for (;;) {
+        if (gate->stopped) {
+            got = HUP_E_CANCELLED;
+            break;
+        }
+        if (ring->taken >= ring->total)
+            break;
+        struct hup_block *block = hup_ring_block(ring, ring->taken);
+        if (block->state == HUP_BLOCK_READY) {
+            *sequence = ring->taken++;
+            block->state = HUP_BLOCK_LEAVING;
+            got = 1;
+            /* The next one may be ready already, and its publisher has woken nobody. */
+            if (ring->taken >= ring->total)
+                pthread_cond_broadcast(&ring->ready);
+            else if (hup_ring_block(ring, ring->taken)->state == HUP_BLOCK_READY)
+                pthread_cond_signal(&ring->ready);
+            break;
+        }
+        pthread_cond_wait(&ring->ready, &gate->lock);
+    }
+    pthread_mutex_unlock(&gate->lock);
+    return got;
+}
+
+void hup_ring_release(struct hup_ring *ring, uint64_t sequence)
+{
+    pthread_mutex_lock(&ring->gate->lock);
+    hup_ring_block(ring, sequence)->state = HUP_BLOCK_FREE;
+    pthread_cond_signal(&ring->free);
+    pthread_mutex_unlock(&ring->gate->lock);
+}

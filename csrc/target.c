@@ -1,0 +1,128 @@
+/* The target: opening it, and finding out what it is. */
+#include "target.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "error.h"
+#include "layout.h"
+
+enum {
+    FILE_ALIGN = 4096, /* of direct I/O on regular files: enough for every filesystem on 512 or 4096 byte sectors */
+};
+
+static int open_retrying(const char *path, int flags)
+{
+    int fd;
+
+    do
+        fd = open(path, flags, 0644);
+    while (fd < 0 && errno == EINTR);
+    return fd;
+}
+
+static int refuse(hup_error *error, int number, const char *path, const char *what)
+{
+    return hup_fail_errno(error, HUP_E_TARGET, number, 0, 0, "%s %s", path, what);
+}
+
+static int measure_device(struct hup_target *target, const hup_config *config, hup_error *error)
+{
+    int sector = 0, read_only = 0;
+
+    if (ioctl(target->fd, BLKGETSIZE64, &target->size) < 0 || ioctl(target->fd, BLKSSZGET, &sector) < 0)
+        return refuse(error, errno, config->target, "does not tell its size");
+    if (config->mode == HUP_MODE_WRITE && ioctl(target->fd, BLKROGET, &read_only) == 0 && read_only)
+        return refuse(error, EROFS, config->target, "is write-protected");
+    if (sector < 512 || sector > HUP_BLOCK_MIN || (sector & (sector - 1)))
+        return hup_fail(error, HUP_E_TARGET, 0, 0, "%s has sectors of %d bytes, which hupfast does not know",
+                        config->target, sector);
+    target->align = (uint32_t)sector;
+    return HUP_OK;
+}
+
+static int measure(struct hup_target *target, const hup_config *config, hup_error *error)
+{
+    struct stat status;
+
+    if (fstat(target->fd, &status) < 0)
+        return refuse(error, errno, config->target, "cannot be examined");
+    if (S_ISBLK(status.st_mode)) {
+        target->device = true;
+        return measure_device(target, config, error);
+    }
+    if (!S_ISREG(status.st_mode))
+        return hup_fail(error, HUP_E_TARGET, 0, 0, "%s is neither a block device nor a regular file", config->target);
+    target->align = FILE_ALIGN;
+    target->size = target->blank ? UINT64_MAX : (uint64_t)status.st_size;
+    return HUP_OK;
+}
+
+int hup_target_open(struct hup_target *target, const hup_config *config, hup_error *error)
+{
+    *target = (struct hup_target){ .fd = -1, .align = 1, .size = UINT64_MAX };
+    if (config->mode == HUP_MODE_CHECK)
+        return HUP_OK;
+    if (!config->target || !*config->target)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "no target was given");
+
+    bool write = config->mode == HUP_MODE_WRITE, direct = !(config->flags & HUP_BUFFERED);
+    /* O_EXCL without O_CREAT: the kernel says EBUSY for a block device that is mounted or held. It means nothing
+     * for other files. Comparing may be done while somebody else uses the device. */
+    int flags = O_CLOEXEC | O_NOCTTY | (write ? O_RDWR | O_EXCL : O_RDONLY);
+    if (write && (config->flags & HUP_CREATE)) {
+        flags |= O_CREAT;
+        target->blank = true;
+    }
+    target->fd = open_retrying(config->target, flags | (direct ? O_DIRECT : 0));
+    if (target->fd < 0 && errno == EINVAL && direct) {
+        direct = false; /* a filesystem without direct I/O; it may have made the file before it said so */
+        target->fd = open_retrying(config->target, target->blank ? flags & ~O_EXCL : flags);
+    }
+    if (target->fd < 0)
+        return refuse(error, errno, config->target, errno == EBUSY ? "is mounted or held" : "cannot be opened");
+
+    int status = measure(target, config, error);
+    if (status) {
+        hup_target_close(target);
+        return status;
+    }
+    atomic_init(&target->direct, direct);
+    if (!direct)
+        hup_target_buffer(target);
+    return HUP_OK;
+}
+
+void hup_target_close(struct hup_target *target)
+{
+    if (target->fd >= 0)
+        close(target->fd);
+    target->fd = -1;
+}
+
+int hup_target_prepare(struct hup_target *target, uint64_t image_size, hup_error *error)
+{
+    if (image_size > target->size)
+        return hup_fail_needed(error, HUP_E_TARGET, image_size,
+                               "the image has %" PRIu64 " bytes, and the target only %" PRIu64, image_size,
+                               target->size);
+    if (target->blank && image_size && image_size != HUP_UNKNOWN &&
+        fallocate(target->fd, 0, 0, (off_t)image_size) < 0 && errno != EOPNOTSUPP && errno != EINTR)
+        return hup_fail_errno(error, HUP_E_TARGET, errno, 0, 0,
+                              "the target's filesystem does not have room for %" PRIu64 " bytes", image_size);
+    return HUP_OK;
+}
+
+void hup_target_buffer(struct hup_target *target)
+{
+    int flags = fcntl(target->fd, F_GETFL);
+
+    if (flags >= 0)
+        fcntl(target->fd, F_SETFL, flags & ~O_DIRECT);
+    atomic_store(&target->direct, false);
+}

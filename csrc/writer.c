@@ -1,0 +1,249 @@
+/* The public face of a run: hup_writer. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "clock.h"
+#include "conduct.h"
+#include "error.h"
+#include "reader.h"
+
+#include <zstd.h>
+
+struct hup_writer {
+    struct hup_run run;
+    struct hup_reader reader;
+    pthread_t conductor;
+    pthread_cond_t finished;
+    bool is_finished; /* under the gate's lock, as is the next */
+    int status;
+    bool reading; /* the reader thread was started */
+};
+
+int hup_run_thread(pthread_t *thread, void *(*function)(void *), void *argument, hup_error *error)
+{
+    pthread_attr_t attributes;
+    int number = pthread_attr_init(&attributes);
+
+    if (!number) {
+        pthread_attr_setstacksize(&attributes, HUP_STACK_SIZE);
+        number = pthread_create(thread, &attributes, function, argument);
+        pthread_attr_destroy(&attributes);
+    }
+    return number ? hup_fail_errno(error, HUP_E_SYSTEM, number, 0, 0, "cannot start a thread") : HUP_OK;
+}
+
+static int check_config(const hup_config *config, hup_error *error)
+{
+    uint32_t block = config->block;
+
+    if (config->depth > HUP_DEPTH_MAX)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "a depth of %u is more than %d", config->depth, HUP_DEPTH_MAX);
+    if (block && (block < HUP_BLOCK_MIN || block > HUP_BLOCK_MAX || (block & (block - 1))))
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "a block of %u bytes is no power of two from 64 KiB to 4 MiB", block);
+    if (config->mode > HUP_MODE_CHECK || config->format > HUP_FORMAT_CHUNKED)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "there is no such mode or format");
+    if (config->memory > SIZE_MAX / 2)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "the memory budget is more than this machine can address");
+    return HUP_OK;
+}
+
+static void *conduct(void *argument)
+{
+    hup_writer *writer = argument;
+    int status = hup_conduct(&writer->run);
+
+    hup_input_close(&writer->run.input);
+    pthread_mutex_lock(&writer->run.gate.lock);
+    writer->status = status;
+    writer->is_finished = true;
+    pthread_cond_broadcast(&writer->finished);
+    pthread_mutex_unlock(&writer->run.gate.lock);
+    return NULL;
+}
+
+static void copy_config(struct hup_run *run, const hup_config *config)
+{
+    run->config = *config;
+    if (!run->config.memory)
+        run->config.memory = HUP_MEMORY_DEFAULT;
+    if (config->sha256)
+        run->config.sha256 = memcpy(run->sha256, config->sha256, sizeof run->sha256);
+    if (config->table_sha256)
+        run->config.table_sha256 = memcpy(run->table_sha256, config->table_sha256, sizeof run->table_sha256);
+    run->config.target = NULL;
+    run->config.ranges = NULL;
+    atomic_init(&run->image_size, config->image_size);
+}
+
+/* Make all that a run needs from its start. What was made is freed again when something fails. */
+static int build(hup_writer *writer, const hup_config *config, hup_error *error)
+{
+    enum { INPUT_START = 64 << 10 };
+    struct hup_run *run = &writer->run;
+    int status;
+
+    copy_config(run, config);
+    if ((status = hup_ranges_init(&run->ranges, config->ranges, config->range_count, error)))
+        return status;
+    if ((status = hup_gate_init(&run->gate, error)))
+        goto free_ranges;
+    if ((status =
+             hup_input_init(&run->input, &run->gate, run->config.memory + INPUT_START, config->sha256 != NULL, error)))
+        goto free_gate;
+    hup_input_resize(&run->input, INPUT_START);
+    if ((status = hup_target_open(&run->target, config, error)))
+        goto free_input;
+    if (!(status = hup_gate_condition(&run->gate, &writer->finished, error)) &&
+        !(status = hup_run_thread(&writer->conductor, conduct, writer, error)))
+        return HUP_OK;
+    hup_target_close(&run->target);
+free_input:
+    hup_input_destroy(&run->input);
+free_gate:
+    hup_gate_destroy(&run->gate);
+free_ranges:
+    hup_ranges_destroy(&run->ranges);
+    return status;
+}
+
+int hup_writer_open(const hup_config *config, hup_writer **writer, hup_error *error)
+{
+    *writer = NULL;
+    int status = check_config(config, error);
+    if (status)
+        return status;
+    hup_writer *made = calloc(1, sizeof *made);
+    if (!made)
+        return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot allocate a writer");
+    status = build(made, config, error);
+    if (status)
+        free(made);
+    else
+        *writer = made;
+    return status;
+}
+
+int hup_writer_acquire(hup_writer *writer, uint32_t timeout_ms, void **memory, size_t *size, hup_error *error)
+{
+    return hup_input_acquire(&writer->run.input, timeout_ms, memory, size, error);
+}
+
+int hup_writer_commit(hup_writer *writer, size_t used, hup_error *error)
+{
+    return hup_input_commit(&writer->run.input, used, error);
+}
+
+int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *error)
+{
+    if (writer->reading || writer->run.input.ended)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "the input was given already");
+    int status = hup_reader_start(&writer->reader, &writer->run, fd, length, error);
+    writer->reading = status == HUP_OK;
+    return status;
+}
+
+int hup_writer_end(hup_writer *writer, hup_error *error)
+{
+    if (writer->reading)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "the engine reads the input itself");
+    hup_input_end(&writer->run.input);
+    return HUP_OK;
+}
+
+static void fill_report(hup_writer *writer, hup_report *report)
+{
+    struct hup_run *run = &writer->run;
+
+    *report = (hup_report){
+        .format = run->format,
+        .direct = atomic_load(&run->target.direct),
+        .verified = atomic_load(&run->verified) || run->config.mode == HUP_MODE_VERIFY,
+        .workers = run->layout.workers,
+        .depth = run->layout.depth,
+        .block = run->layout.block,
+        .memory = run->layout.total,
+        .bytes_in = run->input.claimed,
+        .image_size = atomic_load(&run->image_size),
+        .written = atomic_load(&run->written),
+        .zeroed = atomic_load(&run->zeroed),
+        .unchanged = atomic_load(&run->unchanged),
+        .unmapped = atomic_load(&run->unmapped),
+        .write_ns = run->write_ns,
+        .flush_ns = run->flush_ns,
+        .verify_ns = run->verify_ns,
+        .input_wait_ns = run->input.wait_ns,
+        .target_wait_ns = run->ring.wait_ns,
+    };
+}
+
+int hup_writer_wait(hup_writer *writer, uint32_t timeout_ms, hup_report *report, hup_error *error)
+{
+    struct hup_gate *gate = &writer->run.gate;
+    struct timespec deadline = hup_clock_deadline(timeout_ms);
+    int status = HUP_RUNNING;
+
+    pthread_mutex_lock(&gate->lock);
+    while (!writer->is_finished && pthread_cond_timedwait(&writer->finished, &gate->lock, &deadline) == 0)
+        ;
+    if (writer->is_finished && writer->status) {
+        status = gate->error.status;
+        if (error)
+            *error = gate->error;
+    } else if (writer->is_finished) {
+        status = HUP_OK;
+        if (report)
+            fill_report(writer, report);
+    }
+    pthread_mutex_unlock(&gate->lock);
+    return status;
+}
+
+void hup_writer_progress(const hup_writer *writer, hup_progress *progress)
+{
+    const struct hup_run *run = &writer->run;
+
+    *progress = (hup_progress){
+        .phase = atomic_load(&run->phase),
+        .bytes_in = atomic_load_explicit(&run->input.taken, memory_order_relaxed),
+        .decoded = atomic_load_explicit(&run->decoded, memory_order_relaxed),
+        .done = atomic_load_explicit(&run->done, memory_order_relaxed),
+        .image_size = atomic_load_explicit(&run->image_size, memory_order_relaxed),
+    };
+}
+
+void hup_writer_cancel(hup_writer *writer)
+{
+    hup_error error;
+
+    hup_fail(&error, HUP_E_CANCELLED, 0, 0, "the run was cancelled");
+    hup_gate_fail(&writer->run.gate, &error);
+}
+
+void hup_writer_close(hup_writer *writer)
+{
+    if (!writer)
+        return;
+    struct hup_run *run = &writer->run;
+
+    hup_writer_cancel(writer);
+    pthread_join(writer->conductor, NULL);
+    if (writer->reading)
+        pthread_join(writer->reader.thread, NULL);
+    if (run->has_ring)
+        hup_ring_destroy(&run->ring);
+    hup_target_close(&run->target);
+    hup_input_destroy(&run->input);
+    hup_gate_destroy(&run->gate);
+    hup_ranges_destroy(&run->ranges);
+    free(run->records.items);
+    free(run->table);
+    free(run->tail.data);
+    free(writer);
+}
+
+const char *hup_version(void)
+{
+    return "hupfast " HUPFAST_VERSION ", zstd " ZSTD_VERSION_STRING;
+}

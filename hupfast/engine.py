@@ -1,0 +1,293 @@
+"""
+The C engine, as Python sees it: cffi structs and status codes in, values and exceptions out.
+
+`check` is the one gate that turns a status of csrc/hupfast.h into an exception of hupfast.errors. A Run is one
+image onto one target; hupfast.writer is the friendly side of it. Every call that can wait lets go of the GIL.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from hupfast import errors
+from hupfast._engine import ffi, lib
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+MEMORY_DEFAULT = 16 * 2**20
+"""Budget of the engine in bytes, when the user says nothing."""
+
+PROBE_SIZE = 4096
+"""Bytes from the start of an image that `probe` wants to see."""
+
+_UNKNOWN = 2**64 - 1
+_FOREVER = 2**32 - 1
+_FORMATS = {lib.HUP_FORMAT_RAW: "raw", lib.HUP_FORMAT_ZSTD: "zstd", lib.HUP_FORMAT_CHUNKED: "chunked"}
+_PHASES = {
+    lib.HUP_PHASE_WRITE: "write",
+    lib.HUP_PHASE_FLUSH: "flush",
+    lib.HUP_PHASE_VERIFY: "verify",
+    lib.HUP_PHASE_DONE: "done",
+}
+_EXCEPTIONS: dict[int, type[errors.HupfastError]] = {
+    lib.HUP_E_SYSTEM: errors.HupfastError,
+    lib.HUP_E_USAGE: errors.UsageError,
+    lib.HUP_E_TARGET: errors.TargetError,
+    lib.HUP_E_FORMAT: errors.DataError,
+    lib.HUP_E_DIGEST: errors.DigestError,
+    lib.HUP_E_SOURCE: errors.SourceError,
+    lib.HUP_E_MEDIUM: errors.MediumError,
+    lib.HUP_E_MISMATCH: errors.MismatchError,
+    lib.HUP_E_TOO_LARGE: errors.DataError,
+    lib.HUP_E_CANCELLED: errors.Cancelled,
+}
+
+_ADVICE = {
+    lib.HUP_E_MEDIUM: "the medium may be failing or gone",
+    lib.HUP_E_MISMATCH: "write the image again, and replace the medium if this comes back",
+    lib.HUP_E_TOO_LARGE: "use a larger target; what it holds now is not usable",
+    lib.HUP_E_SOURCE: "run the same command again",
+}
+
+
+def check(status: int, error: Any) -> int:
+    """Return a status that is not negative; raise what a negative one stands for."""
+    if status >= 0:
+        return status
+    message = ffi.string(error.message).decode(errors="replace")
+    if status == lib.HUP_E_MEMORY:
+        raise errors.MemoryBudgetError(
+            f"{message}; set the memory budget to {-(-error.needed // 2**20)}M", needed=error.needed
+        )
+    if status in _ADVICE:
+        message = f"{message}; {_ADVICE[status]}"
+    raise _EXCEPTIONS[status](
+        message, errno=error.sys_errno or None, offset=error.offset, length=error.length or None
+    )
+
+
+def _error() -> Any:
+    return ffi.new("hup_error *")
+
+
+@dataclass(frozen=True)
+class ImageInfo:
+    """
+    What the first bytes of an image say. Sizes are bytes.
+
+    format: "raw", "zstd" or "chunked". image_size: raw bytes, None when the start does not say.
+    least_size: raw bytes that it has at least. window: zstd history. memory: the smallest budget of the engine.
+    """
+
+    format: str
+    image_size: int | None
+    least_size: int
+    window: int
+    memory: int
+    chunk_size: int
+    chunk_count: int
+
+
+def probe(head: bytes) -> ImageInfo:
+    """Understand the first PROBE_SIZE bytes of an image (all of a shorter one). DataError when they make no sense."""
+    image, error = ffi.new("hup_image *"), _error()
+    check(lib.hup_image_probe(ffi.from_buffer(head), len(head), image, error), error)
+    return ImageInfo(
+        _FORMATS[image.format],
+        None if image.image_size == _UNKNOWN else image.image_size,
+        image.least_size,
+        image.window,
+        image.memory,
+        image.chunk_size,
+        image.chunk_count,
+    )
+
+
+def sha256(data: bytes) -> bytes:
+    """SHA-256 of bytes, as 32 bytes."""
+    digest, error = ffi.new("uint8_t[32]"), _error()
+    check(lib.hup_sha256(ffi.from_buffer(data), len(data), digest, error), error)
+    return bytes(ffi.buffer(digest))
+
+
+def sha256_fd(fd: int, length: int | None = None) -> bytes:
+    """SHA-256 of `length` bytes (None: all that follow) of fd, leaving the page cache as it was. SourceError."""
+    digest, error = ffi.new("uint8_t[32]"), _error()
+    check(lib.hup_sha256_fd(fd, _UNKNOWN if length is None else length, digest, error), error)
+    return bytes(ffi.buffer(digest))
+
+
+def version() -> str:
+    """Versions of the engine and of libzstd."""
+    return str(ffi.string(lib.hup_version()).decode())
+
+
+@dataclass(frozen=True)
+class Range:
+    """A part of the raw image that is to be written: offset, length in bytes, SHA-256 or None."""
+
+    offset: int
+    length: int
+    sha256: bytes | None = None
+
+
+@dataclass(frozen=True)
+class Progress:
+    """
+    Where a run stands.
+
+    phase: "write", "flush", "verify" or "done" ("check": the first pass over an image with a block map).
+    done: bytes of the raw image that this phase has finished. total: bytes of the raw image, None while unknown.
+    bytes_in: bytes of input taken.
+    """
+
+    phase: str
+    done: int
+    total: int | None
+    bytes_in: int
+
+
+class Run:
+    """
+    One run of the engine. A context manager: leaving it stops the run, and joins and frees everything.
+
+    mode: "write", "verify" or "check". The other arguments are those of hup_config in csrc/hupfast.h.
+    """
+
+    def __init__(
+        self,
+        mode: str,
+        target: str | os.PathLike[str] | None,
+        *,
+        memory: int = MEMORY_DEFAULT,
+        format: str = "auto",
+        read_back: bool = False,
+        skip_unchanged: bool = False,
+        create: bool = False,
+        buffered: bool = False,
+        workers: int = 0,
+        depth: int = 0,
+        block: int = 0,
+        image_size: int | None = None,
+        ranges: Sequence[Range] | None = None,
+        sha256: bytes | None = None,
+        table_sha256: bytes | None = None,
+    ) -> None:
+        if memory <= 0:
+            raise errors.UsageError("the memory budget must be more than 0 bytes")
+        config = ffi.new("hup_config *")
+        keep = [config]  # cffi frees what nothing refers to
+
+        def borrowed(kind: str, value: object) -> Any:
+            keep.append(ffi.new(kind, value))
+            return keep[-1]
+
+        if target is not None:
+            config.target = borrowed("char[]", os.fsencode(target))
+        config.mode = getattr(lib, f"HUP_MODE_{mode.upper()}")
+        config.format = getattr(lib, f"HUP_FORMAT_{format.upper()}")
+        config.flags = (
+            (lib.HUP_READ_BACK if read_back else 0)
+            | (lib.HUP_SKIP_UNCHANGED if skip_unchanged else 0)
+            | (lib.HUP_CREATE if create else 0)
+            | (lib.HUP_BUFFERED if buffered else 0)
+        )
+        config.workers, config.depth, config.block = workers, depth, block
+        config.memory = memory
+        config.image_size = _UNKNOWN if image_size is None else image_size
+        if ranges is not None:
+            config.ranges = _c_ranges(ranges, keep)
+            config.range_count = len(ranges)
+        if sha256 is not None:
+            config.sha256 = borrowed("uint8_t[32]", sha256)
+        if table_sha256 is not None:
+            config.table_sha256 = borrowed("uint8_t[32]", table_sha256)
+
+        handle, error = ffi.new("hup_writer **"), _error()
+        self._handle = ffi.NULL
+        check(lib.hup_writer_open(config, handle, error), error)
+        self._handle = handle[0]
+
+    def _live(self) -> Any:
+        if not self._handle:
+            raise errors.UsageError("the writer is closed")
+        return self._handle
+
+    def acquire(self, timeout: float | None = None) -> memoryview | None:
+        """
+        Free input memory of the engine, to be filled from its start and then committed.
+
+        Waits for room; None when `timeout` seconds pass first. Empty when the run needs no more input.
+        The memoryview is the engine's memory: do not touch it after commit, or after the run is closed.
+        """
+        memory, size, error = ffi.new("void **"), ffi.new("size_t *"), _error()
+        milliseconds = _FOREVER if timeout is None else int(timeout * 1000)
+        status = check(lib.hup_writer_acquire(self._live(), milliseconds, memory, size, error), error)
+        if status == lib.HUP_RUNNING:
+            return None
+        return memoryview(ffi.buffer(memory[0], size[0])) if size[0] else memoryview(bytearray())
+
+    def commit(self, size: int) -> None:
+        """The first `size` bytes of the acquired memory are input now."""
+        error = _error()
+        check(lib.hup_writer_commit(self._live(), size, error), error)
+
+    def read_fd(self, fd: int, length: int | None = None) -> None:
+        """Let the engine read `length` bytes (None: all) from fd, which stays open until the run is closed."""
+        error = _error()
+        check(lib.hup_writer_read_fd(self._live(), fd, _UNKNOWN if length is None else length, error), error)
+
+    def end(self) -> None:
+        """There is no more input."""
+        error = _error()
+        check(lib.hup_writer_end(self._live(), error), error)
+
+    def wait(self, timeout: float) -> Any:
+        """Wait `timeout` seconds at most: None when the run goes on, its hup_report when it is done; or raises."""
+        report, error = ffi.new("hup_report *"), _error()
+        status = check(lib.hup_writer_wait(self._live(), int(timeout * 1000), report, error), error)
+        return None if status == lib.HUP_RUNNING else report
+
+    def progress(self) -> Progress:
+        """Where the run stands now. Cheap, and never waits."""
+        now = ffi.new("hup_progress *")
+        lib.hup_writer_progress(self._live(), now)
+        total = None if now.image_size == _UNKNOWN else now.image_size
+        return Progress(_PHASES[now.phase], now.done, total, now.bytes_in)
+
+    def cancel(self) -> None:
+        """Ask the run to stop; from any thread. Waiting calls then raise Cancelled."""
+        lib.hup_writer_cancel(self._live())
+
+    def close(self) -> None:
+        """Stop if need be, join every thread, close the target. May be called twice."""
+        handle, self._handle = self._handle, ffi.NULL
+        lib.hup_writer_close(handle)
+
+    def __enter__(self) -> Run:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def format_name(number: int) -> str:
+    """The name of a hup_format."""
+    return _FORMATS.get(number, "unknown")
+
+
+def _c_ranges(ranges: Sequence[Range], keep: list[Any]) -> Any:
+    array = ffi.new("hup_range[]", max(len(ranges), 1))
+    keep.append(array)
+    for c_range, item in zip(array, ranges, strict=False):
+        c_range.offset, c_range.length = item.offset, item.length
+        if item.sha256 is not None:
+            c_range.sha256 = list(item.sha256)
+            c_range.has_sha256 = 1
+    return array
