@@ -1,0 +1,456 @@
+"""
+Write an image to a block device or file, or compare the two: the library's main calls.
+
+    report = hupfast.write_image("rootfs.img.zst", "/dev/mmcblk0p3")
+    print(report.image_size, report.seconds)
+
+`write_image` refuses all that can be refused before a byte of the target changes; `ImageWriter` is for callers
+who have the bytes and not a file. Nothing here prints. Ctrl-C, cancel() and every exception leave no thread, no
+descriptor and no lock behind.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from hupfast import engine
+from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run
+from hupfast.errors import MemoryBudgetError, Refused, UsageError
+from hupfast.source import open_source
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hupfast.bmap import Bmap
+    from hupfast.source import Source, SourceLike
+
+ProgressFunction = Callable[[Progress], None]
+"""Called about ten times a second on the calling thread; what it raises stops the run and comes out."""
+
+Path = str | os.PathLike[str]
+
+_TICK = 0.1
+
+
+@dataclass(frozen=True)
+class Report:
+    """
+    What a run did. Sizes in bytes, times in seconds of wall clock.
+
+    format: "raw", "zstd" or "chunked", as the engine saw it. direct: the page cache was bypassed.
+    verified: the whole target was read back past every cache and compared. memory: what the engine allocated.
+    written: sent as data. zeroed: zeroed without sending data. unchanged: left alone by skip_unchanged.
+    unmapped: outside the block map. input_wait_seconds, target_wait_seconds: what the decoders, together, waited
+    for the image and for the target.
+    """
+
+    format: str
+    direct: bool
+    verified: bool
+    workers: int
+    depth: int
+    block: int
+    memory: int
+    bytes_in: int
+    image_size: int
+    written: int
+    zeroed: int
+    unchanged: int
+    unmapped: int
+    write_seconds: float
+    flush_seconds: float
+    verify_seconds: float
+    input_wait_seconds: float
+    target_wait_seconds: float
+    seconds: float
+
+    def as_dict(self) -> dict[str, object]:
+        """All fields, for JSON."""
+        return asdict(self)
+
+
+class ImageWriter:
+    """
+    A file-like writer of one image onto one target. A context manager.
+
+        with ImageWriter("/dev/mmcblk0p3", image_size=size) as writer:
+            writer.write(data)                    # copies; or, without a copy:
+            room = writer.acquire()               # memory of the engine
+            writer.commit(socket.recv_into(room))
+            report = writer.finish()
+
+    Leaving it without finish() stops the run: the target then holds part of the image. The bytes may be raw, zstd
+    or chunked (format "auto"), or be taken as they are (format "raw").
+
+    Raises TargetError at once when the target cannot be used, as write_image does; later calls raise what has
+    become of the run: MemoryBudgetError, DataError, MediumError, MismatchError, Cancelled.
+    """
+
+    def __init__(
+        self,
+        target: Path,
+        *,
+        memory: int = MEMORY_DEFAULT,
+        verify: bool = True,
+        skip_unchanged: bool = False,
+        create: bool = False,
+        format: str = "auto",
+        image_size: int | None = None,
+        workers: int = 0,
+        depth: int = 0,
+        block: int = 0,
+        ranges: Sequence[Range] | None = None,
+        sha256: bytes | None = None,
+        table_sha256: bytes | None = None,
+    ) -> None:
+        from hupfast.target import check_target
+
+        found = check_target(target, image_size=image_size, create=create)
+        self._started = time.monotonic()
+        self._run = Run(
+            "write",
+            target,
+            memory=memory,
+            format=format,
+            read_back=verify,
+            skip_unchanged=skip_unchanged,
+            create=create and not found.exists,
+            image_size=image_size,
+            workers=workers,
+            depth=depth,
+            block=block,
+            ranges=ranges,
+            sha256=sha256,
+            table_sha256=table_sha256,
+        )
+
+    def write(self, data: bytes | bytearray | memoryview) -> int:
+        """Take all of data as input; returns its length in bytes."""
+        rest = memoryview(data).cast("B")
+        while rest:
+            room = self._run.acquire()
+            if not room:
+                raise UsageError("more input was given than the image has")
+            size = min(len(room), len(rest))
+            room[:size] = rest[:size]
+            self._run.commit(size)
+            rest = rest[size:]
+        return len(data)
+
+    def acquire(self) -> memoryview:
+        """Memory of the engine to put input into, from its start; waits for room. Empty: no more is needed."""
+        room = self._run.acquire()
+        assert room is not None  # without a timeout it waits
+        return room
+
+    def commit(self, size: int) -> None:
+        """The first `size` bytes of what acquire gave are input now. Do not touch that memory any more."""
+        self._run.commit(size)
+
+    def progress(self) -> Progress:
+        """Where the run stands."""
+        return self._run.progress()
+
+    def cancel(self) -> None:
+        """Stop the run, from any thread; every waiting call then raises Cancelled."""
+        self._run.cancel()
+
+    def finish(self, progress: ProgressFunction | None = None) -> Report:
+        """The input is complete: write what is left, flush, read back. Returns when the medium has it all."""
+        self._run.end()
+        return _wait(self._run, progress, self._started)
+
+    def close(self) -> None:
+        """Stop, unless finish() has returned; free everything. May be called twice."""
+        self._run.close()
+
+    def __enter__(self) -> ImageWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def write_image(
+    source: SourceLike,
+    target: Path,
+    *,
+    memory: int = MEMORY_DEFAULT,
+    verify: bool = True,
+    bmap: Path | None = None,
+    sha256: str | None = None,
+    skip_unchanged: bool = False,
+    create: bool = False,
+    workers: int = 0,
+    depth: int = 0,
+    block: int = 0,
+    image_size: int | None = None,
+    table_sha256: bytes | None = None,
+    progress: ProgressFunction | None = None,
+) -> Report:
+    """
+    Write an image to a block device or file, flush it, read it back.
+
+    source: a path, an address (http, https), `-` for standard input, a descriptor, a binary file object. raw,
+        zstd, chunked, gzip, xz and bzip2 are told apart by their first bytes.
+    target: a block device, or a regular file that is large enough; with `create` it is made if it is missing.
+    memory: budget in bytes for buffers and decoders. verify: read back past every cache.
+    bmap: path of a block map: only what it maps is written, and its checksums are checked before anything is.
+    sha256: 64 hex digits, the digest of the source's bytes as they are stored; checked before anything is written
+        where the source can be read twice, else at its end.
+    skip_unchanged: read the target first, and leave alone what is equal.
+    workers, depth, block: decoders, writes in flight, bytes of one write; 0: chosen.
+    image_size: raw bytes that the image must have. table_sha256: digest that its chunk table must have.
+
+    Raises Refused (TargetError, MemoryBudgetError) before anything is written; DataError and DigestError for a bad
+    image, SourceError when it cannot be read, MediumError and MismatchError for a bad target.
+    """
+    started = time.monotonic()
+    with open_source(source, memory=memory) as stream:
+        budget = memory - stream.memory
+        info = _examine(stream, budget)
+        size = _image_size(stream, info, image_size)
+        block_map = _load_map(bmap, size)
+        from hupfast.target import check_target
+
+        found = check_target(target, image_size=size or (info.least_size if info else None), create=create)
+        late_digest = _check_digest(stream, sha256)
+        if block_map is not None:
+            _check_map(stream, block_map, budget, progress)
+        with Run(
+            "write",
+            target,
+            memory=budget,
+            format=stream.format,
+            read_back=verify,
+            skip_unchanged=skip_unchanged,
+            create=create and not found.exists,
+            workers=workers,
+            depth=depth,
+            block=block,
+            image_size=size,
+            ranges=None if block_map is None else block_map.ranges,
+            sha256=late_digest,
+            table_sha256=table_sha256,
+        ) as run:
+            _feed(run, stream, progress)
+            return _wait(run, progress, started)
+
+
+def verify_image(
+    source: SourceLike,
+    target: Path,
+    *,
+    memory: int = MEMORY_DEFAULT,
+    bmap: Path | None = None,
+    progress: ProgressFunction | None = None,
+) -> Report:
+    """
+    Compare the target with an image, past every cache. Nothing is written; the target may be in use.
+
+    A chunked image is compared by the digests of its table, without being decoded.
+    Raises MismatchError with the first bytes that differ, and what write_image raises for the source.
+    """
+    started = time.monotonic()
+    with open_source(source, memory=memory) as stream:
+        budget = memory - stream.memory
+        info = _examine(stream, budget)
+        size = _image_size(stream, info, None)
+        block_map = _load_map(bmap, size)
+        from hupfast.target import check_target
+
+        check_target(target, image_size=size or (info.least_size if info else None), writing=False)
+        with Run(
+            "verify",
+            target,
+            memory=budget,
+            format=stream.format,
+            image_size=size,
+            ranges=None if block_map is None else block_map.ranges,
+        ) as run:
+            _feed(run, stream, progress)
+            return _wait(run, progress, started)
+
+
+# -------- before the first byte --------
+
+
+def _examine(stream: Source, budget: int) -> engine.ImageInfo | None:
+    """What the image's head says; None for one that is decoded on this side. Refuses what does not fit the budget."""
+    if stream.format == "raw":
+        return None
+    info = engine.probe(stream.peek(engine.PROBE_SIZE))
+    if info.memory > budget:
+        raise MemoryBudgetError(
+            f"{stream.name} needs a memory budget of {-(-info.memory // 2**20)}M "
+            f"(it has a {'chunk size' if info.chunk_size else 'zstd window'} of {info.window >> 10} KiB), "
+            f"and the budget is {budget >> 10} KiB: set --memory",
+            needed=info.memory,
+        )
+    return info
+
+
+def _image_size(stream: Source, info: engine.ImageInfo | None, promised: int | None) -> int | None:
+    """Raw bytes of the image, when that is known in advance."""
+    if info is not None and info.format == "raw":
+        found = stream.size
+    else:
+        found = None if info is None else info.image_size
+    return promised if found is None else found
+
+
+def _load_map(path: Path | None, image_size: int | None) -> Bmap | None:
+    if path is None:
+        return None
+    from hupfast.bmap import load
+
+    block_map = load(path)
+    if image_size is not None and image_size != block_map.image_size:
+        raise Refused(
+            f"{os.fspath(path)} describes an image of {block_map.image_size} bytes, "
+            f"and this image has {image_size}: use the block map that was made with the image"
+        )
+    return block_map
+
+
+def _check_digest(stream: Source, wanted: str | None) -> bytes | None:
+    """Check the digest now where the source can be read twice; else return what the engine has to check."""
+    if wanted is None:
+        return None
+    try:
+        digest = bytes.fromhex(wanted)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise UsageError("a SHA-256 is 64 hexadecimal digits")
+    origin = stream.origin
+    fd = origin.fileno() if origin.seekable else None
+    if fd is not None:
+        stream.rewind()
+        fd = origin.fileno()
+        assert fd is not None
+        if engine.sha256_fd(fd, origin.size) != digest:
+            from hupfast.errors import DigestError
+
+            raise DigestError(f"{stream.name} does not have the SHA-256 {wanted}; nothing was written")
+        stream.rewind()
+        return None
+    if origin is not stream:
+        raise Refused(
+            f"the SHA-256 of {stream.name} can be checked only after it is decoded and written: "
+            "download it to a file first, or leave --sha256 out"
+        )
+    return digest
+
+
+def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressFunction | None) -> None:
+    """Decode the image once without a target: every checksum of the map is checked before a range is written."""
+    if all(item.sha256 is None for item in block_map.ranges):
+        return
+    if not stream.seekable:
+        raise Refused(
+            f"the checksums of a block map are checked before anything is written, so {stream.name} would have "
+            "to be read twice: download it to a file first"
+        )
+
+    def show(now: Progress) -> None:
+        if progress is not None:
+            progress(replace(now, phase="check"))
+
+    with Run(
+        "check",
+        None,
+        memory=budget,
+        format=stream.format,
+        image_size=block_map.image_size,
+        ranges=block_map.ranges,
+    ) as run:
+        _feed(run, stream, show)
+        _wait(run, show, time.monotonic())
+    stream.rewind()
+
+
+# -------- the run --------
+
+
+def _feed(run: Run, stream: Source, progress: ProgressFunction | None) -> None:
+    """Give the run its input: by descriptor where C can read it, else piece by piece into the engine's memory."""
+    fd = stream.fileno()
+    if fd is None:
+        peeked = stream.take_peeked()
+        fd = stream.fileno()
+        if peeked and not _put(run, peeked, progress):
+            return
+    if fd is not None:
+        run.read_fd(fd, None if stream.size is None else stream.size - stream.taken)
+        return
+    told = time.monotonic()
+    while room := _room(run, progress):
+        got = stream.readinto(room)
+        run.commit(got)
+        if not got:
+            run.end()
+            break
+        if progress is not None and time.monotonic() - told >= _TICK:
+            told = time.monotonic()
+            progress(run.progress())
+
+
+def _room(run: Run, progress: ProgressFunction | None) -> memoryview:
+    """Wait for input memory, in steps that let Ctrl-C and the progress function in."""
+    while (room := run.acquire(_TICK)) is None:
+        if progress is not None:
+            progress(run.progress())
+    return room
+
+
+def _put(run: Run, data: bytes, progress: ProgressFunction | None) -> bool:
+    """Give bytes that were read already; False when the run needs no more."""
+    while data:
+        room = _room(run, progress)
+        if not room:
+            return False
+        size = min(len(room), len(data))
+        room[:size] = data[:size]
+        run.commit(size)
+        data = data[size:]
+    return True
+
+
+def _wait(run: Run, progress: ProgressFunction | None, started: float) -> Report:
+    while (report := run.wait(_TICK)) is None:
+        if progress is not None:
+            progress(run.progress())
+    if progress is not None:
+        progress(run.progress())
+    return _report(report, time.monotonic() - started)
+
+
+def _report(c_report: Any, seconds: float) -> Report:
+    return Report(
+        format=engine.format_name(c_report.format),
+        direct=bool(c_report.direct),
+        verified=bool(c_report.verified),
+        workers=c_report.workers,
+        depth=c_report.depth,
+        block=c_report.block,
+        memory=c_report.memory,
+        bytes_in=c_report.bytes_in,
+        image_size=c_report.image_size,
+        written=c_report.written,
+        zeroed=c_report.zeroed,
+        unchanged=c_report.unchanged,
+        unmapped=c_report.unmapped,
+        write_seconds=c_report.write_ns / 1e9,
+        flush_seconds=c_report.flush_ns / 1e9,
+        verify_seconds=c_report.verify_ns / 1e9,
+        input_wait_seconds=c_report.input_wait_ns / 1e9,
+        target_wait_seconds=c_report.target_wait_ns / 1e9,
+        seconds=seconds,
+    )

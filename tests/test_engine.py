@@ -1,0 +1,81 @@
+"""The binding: what the head of an image says, digests, and statuses that become exceptions."""
+
+import hashlib
+import os
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hupfast import engine, errors
+
+
+@given(st.binary(max_size=300))
+def test_probe_never_fails_otherwise(head):
+    """Any bytes are understood, or are a DataError."""
+    try:
+        info = engine.probe(head)
+    except errors.DataError:
+        return
+    assert info.format in ("raw", "zstd", "chunked")
+
+
+def test_probe_zstd(image):
+    """An ordinary image tells its window, and the size of its first frame."""
+    info = engine.probe(image.zst.read_bytes()[: engine.PROBE_SIZE])
+
+    assert (info.format, info.image_size, info.least_size) == ("zstd", None, len(image.bytes))
+    assert 0 < info.window < info.memory < engine.MEMORY_DEFAULT
+
+
+def test_probe_chunked(image):
+    """A chunked image tells its size and its chunks."""
+    info = engine.probe(image.chunked.read_bytes()[: engine.PROBE_SIZE])
+
+    assert (info.format, info.image_size, info.chunk_size) == ("chunked", len(image.bytes), 256 * 1024)
+    assert info.chunk_count == -(-len(image.bytes) // info.chunk_size)
+
+
+@given(st.binary(max_size=5000))
+def test_sha256(data):
+    """The engine's SHA-256 is SHA-256."""
+    assert engine.sha256(data) == hashlib.sha256(data).digest()
+
+
+def test_sha256_fd(image):
+    """Of a descriptor: from its position, so many bytes; too few are a SourceError."""
+    with open(image.raw, "rb") as file:
+        os.lseek(file.fileno(), 1000, os.SEEK_SET)
+        assert engine.sha256_fd(file.fileno(), 100_000) == hashlib.sha256(image.bytes[1000:101_000]).digest()
+        os.lseek(file.fileno(), 0, os.SEEK_SET)
+        assert engine.sha256_fd(file.fileno()) == hashlib.sha256(image.bytes).digest()
+        with pytest.raises(errors.SourceError, match="early"):
+            engine.sha256_fd(file.fileno(), 1)
+
+
+def test_errors_carry_what_the_engine_knows(tmp_path):
+    """A failed system call comes out with its errno, its text and the path."""
+    with pytest.raises(errors.TargetError, match=r"none cannot be opened: No such file") as caught:
+        engine.Run("write", tmp_path / "none")
+    assert caught.value.errno == 2
+    assert caught.value.exit_code == 4
+
+
+@pytest.mark.parametrize(
+    "bad", [{"block": 65536 * 3}, {"block": 1024}, {"depth": 33}, {"memory": 0}, {"ranges": [engine.Range(0, 0)]}]
+)
+def test_wrong_settings_are_refused(bad, tmp_path):
+    """Settings that make no sense are a UsageError before the target is opened."""
+    with pytest.raises(errors.UsageError):
+        engine.Run("write", tmp_path / "none", **bad)
+
+
+def test_closed_run_is_an_error_not_a_crash(tmp_path):
+    """Using a run after it was closed raises; closing twice does nothing."""
+    target = tmp_path / "target"
+    target.write_bytes(bytes(4096))
+    run = engine.Run("write", target)
+    run.close()
+    run.close()
+    with pytest.raises(errors.UsageError, match="closed"):
+        run.acquire()
