@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from hupfast.engine import MEMORY_DEFAULT, Progress, Range
     from hupfast.errors import HupfastError
-    from hupfast.update import update
+    from hupfast.transaction import update
     from hupfast.writer import ImageWriter, Report, verify_image, write_image
 
 __all__ = [
@@ -35,7 +35,7 @@ _HOMES = {
     "MEMORY_DEFAULT": "engine",
     "Progress": "engine",
     "Range": "engine",
-    "update": "update",
+    "update": "transaction",
 }
 
 

@@ -65,9 +65,7 @@ def check(status: int, error: Any) -> int:
         )
     if status in _ADVICE:
         message = f"{message}; {_ADVICE[status]}"
-    raise _EXCEPTIONS[status](
-        message, errno=error.sys_errno or None, offset=error.offset, length=error.length or None
-    )
+    raise _EXCEPTIONS[status](message, errno=error.sys_errno or None, offset=error.offset, length=error.length or None)
 
 
 def _error() -> Any:

@@ -13,14 +13,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from hupfast import engine
 from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run
-from hupfast.errors import MemoryBudgetError, Refused, UsageError
+from hupfast.errors import Refused, UsageError
+from hupfast.examine import check_digest, examine, known_size, load_map
+from hupfast.feed import ProgressFunction, feed, wait
 from hupfast.source import open_source
+from hupfast.target import check_target
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,12 +31,9 @@ if TYPE_CHECKING:
     from hupfast.bmap import Bmap
     from hupfast.source import Source, SourceLike
 
-ProgressFunction = Callable[[Progress], None]
-"""Called about ten times a second on the calling thread; what it raises stops the run and comes out."""
+__all__ = ["MEMORY_DEFAULT", "ImageWriter", "Progress", "ProgressFunction", "Report", "verify_image", "write_image"]
 
 Path = str | os.PathLike[str]
-
-_TICK = 0.1
 
 
 @dataclass(frozen=True)
@@ -107,8 +107,6 @@ class ImageWriter:
         sha256: bytes | None = None,
         table_sha256: bytes | None = None,
     ) -> None:
-        from hupfast.target import check_target
-
         found = check_target(target, image_size=image_size, create=create)
         self._started = time.monotonic()
         self._run = Run(
@@ -162,7 +160,7 @@ class ImageWriter:
     def finish(self, progress: ProgressFunction | None = None) -> Report:
         """The input is complete: write what is left, flush, read back. Returns when the medium has it all."""
         self._run.end()
-        return _wait(self._run, progress, self._started)
+        return _report(wait(self._run, progress), time.monotonic() - self._started)
 
     def close(self) -> None:
         """Stop, unless finish() has returned; free everything. May be called twice."""
@@ -214,13 +212,11 @@ def write_image(
     started = time.monotonic()
     with open_source(source, memory=memory) as stream:
         budget = memory - stream.memory
-        info = _examine(stream, budget)
-        size = _image_size(stream, info, image_size)
-        block_map = _load_map(bmap, size)
-        from hupfast.target import check_target
-
+        info = examine(stream, budget)
+        size = known_size(stream, info, image_size)
+        block_map = load_map(bmap, size)
         found = check_target(target, image_size=size or (info.least_size if info else None), create=create)
-        late_digest = _check_digest(stream, sha256)
+        late_digest = check_digest(stream, sha256)
         if block_map is not None:
             _check_map(stream, block_map, budget, progress)
         with Run(
@@ -239,8 +235,8 @@ def write_image(
             sha256=late_digest,
             table_sha256=table_sha256,
         ) as run:
-            _feed(run, stream, progress)
-            return _wait(run, progress, started)
+            feed(run, stream, progress)
+            return _report(wait(run, progress), time.monotonic() - started)
 
 
 def verify_image(
@@ -260,11 +256,9 @@ def verify_image(
     started = time.monotonic()
     with open_source(source, memory=memory) as stream:
         budget = memory - stream.memory
-        info = _examine(stream, budget)
-        size = _image_size(stream, info, None)
-        block_map = _load_map(bmap, size)
-        from hupfast.target import check_target
-
+        info = examine(stream, budget)
+        size = known_size(stream, info, None)
+        block_map = load_map(bmap, size)
         check_target(target, image_size=size or (info.least_size if info else None), writing=False)
         with Run(
             "verify",
@@ -274,79 +268,8 @@ def verify_image(
             image_size=size,
             ranges=None if block_map is None else block_map.ranges,
         ) as run:
-            _feed(run, stream, progress)
-            return _wait(run, progress, started)
-
-
-# -------- before the first byte --------
-
-
-def _examine(stream: Source, budget: int) -> engine.ImageInfo | None:
-    """What the image's head says; None for one that is decoded on this side. Refuses what does not fit the budget."""
-    if stream.format == "raw":
-        return None
-    info = engine.probe(stream.peek(engine.PROBE_SIZE))
-    if info.memory > budget:
-        raise MemoryBudgetError(
-            f"{stream.name} needs a memory budget of {-(-info.memory // 2**20)}M "
-            f"(it has a {'chunk size' if info.chunk_size else 'zstd window'} of {info.window >> 10} KiB), "
-            f"and the budget is {budget >> 10} KiB: set --memory",
-            needed=info.memory,
-        )
-    return info
-
-
-def _image_size(stream: Source, info: engine.ImageInfo | None, promised: int | None) -> int | None:
-    """Raw bytes of the image, when that is known in advance."""
-    if info is not None and info.format == "raw":
-        found = stream.size
-    else:
-        found = None if info is None else info.image_size
-    return promised if found is None else found
-
-
-def _load_map(path: Path | None, image_size: int | None) -> Bmap | None:
-    if path is None:
-        return None
-    from hupfast.bmap import load
-
-    block_map = load(path)
-    if image_size is not None and image_size != block_map.image_size:
-        raise Refused(
-            f"{os.fspath(path)} describes an image of {block_map.image_size} bytes, "
-            f"and this image has {image_size}: use the block map that was made with the image"
-        )
-    return block_map
-
-
-def _check_digest(stream: Source, wanted: str | None) -> bytes | None:
-    """Check the digest now where the source can be read twice; else return what the engine has to check."""
-    if wanted is None:
-        return None
-    try:
-        digest = bytes.fromhex(wanted)
-    except ValueError:
-        digest = b""
-    if len(digest) != 32:
-        raise UsageError("a SHA-256 is 64 hexadecimal digits")
-    origin = stream.origin
-    fd = origin.fileno() if origin.seekable else None
-    if fd is not None:
-        stream.rewind()
-        fd = origin.fileno()
-        assert fd is not None
-        if engine.sha256_fd(fd, origin.size) != digest:
-            from hupfast.errors import DigestError
-
-            raise DigestError(f"{stream.name} does not have the SHA-256 {wanted}; nothing was written")
-        stream.rewind()
-        return None
-    if origin is not stream:
-        raise Refused(
-            f"the SHA-256 of {stream.name} can be checked only after it is decoded and written: "
-            "download it to a file first, or leave --sha256 out"
-        )
-    return digest
+            feed(run, stream, progress)
+            return _report(wait(run, progress), time.monotonic() - started)
 
 
 def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressFunction | None) -> None:
@@ -371,65 +294,9 @@ def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressF
         image_size=block_map.image_size,
         ranges=block_map.ranges,
     ) as run:
-        _feed(run, stream, show)
-        _wait(run, show, time.monotonic())
+        feed(run, stream, show)
+        wait(run, show)
     stream.rewind()
-
-
-# -------- the run --------
-
-
-def _feed(run: Run, stream: Source, progress: ProgressFunction | None) -> None:
-    """Give the run its input: by descriptor where C can read it, else piece by piece into the engine's memory."""
-    fd = stream.fileno()
-    if fd is None:
-        peeked = stream.take_peeked()
-        fd = stream.fileno()
-        if peeked and not _put(run, peeked, progress):
-            return
-    if fd is not None:
-        run.read_fd(fd, None if stream.size is None else stream.size - stream.taken)
-        return
-    told = time.monotonic()
-    while room := _room(run, progress):
-        got = stream.readinto(room)
-        run.commit(got)
-        if not got:
-            run.end()
-            break
-        if progress is not None and time.monotonic() - told >= _TICK:
-            told = time.monotonic()
-            progress(run.progress())
-
-
-def _room(run: Run, progress: ProgressFunction | None) -> memoryview:
-    """Wait for input memory, in steps that let Ctrl-C and the progress function in."""
-    while (room := run.acquire(_TICK)) is None:
-        if progress is not None:
-            progress(run.progress())
-    return room
-
-
-def _put(run: Run, data: bytes, progress: ProgressFunction | None) -> bool:
-    """Give bytes that were read already; False when the run needs no more."""
-    while data:
-        room = _room(run, progress)
-        if not room:
-            return False
-        size = min(len(room), len(data))
-        room[:size] = data[:size]
-        run.commit(size)
-        data = data[size:]
-    return True
-
-
-def _wait(run: Run, progress: ProgressFunction | None, started: float) -> Report:
-    while (report := run.wait(_TICK)) is None:
-        if progress is not None:
-            progress(run.progress())
-    if progress is not None:
-        progress(run.progress())
-    return _report(report, time.monotonic() - started)
 
 
 def _report(c_report: Any, seconds: float) -> Report:

@@ -41,9 +41,7 @@ def image_bytes(size: int, seed: int = 1) -> bytes:
     while have < size:
         length = chaos.choice([4096, 65536, 300_000, MIB, 3 * MIB])
         kind = chaos.randrange(3)
-        part = (
-            chaos.randbytes(length) if kind == 0 else bytes(length) if kind == 1 else (text * (length // len(text) + 1))
-        )
+        part = [chaos.randbytes(length), bytes(length), text * (length // len(text) + 1)][kind]
         parts.append(part[:length])
         have += length
     return b"".join(parts)[:size]

@@ -21,7 +21,16 @@ def test_example(image, tmp_path):
         pytest.skip("meson or pkg-config is not installed")
     build, prefix = tmp_path / "build", tmp_path / "usr"
     env = {**os.environ, "PATH": f"{meson.parent}:{os.environ['PATH']}"}
-    setup = [meson, "setup", build, ROOT, "-Dpython=false", "-Dlibrary=true", f"--prefix={prefix}", "--libdir=lib"]
+    setup = [
+        meson,
+        "setup",
+        build,
+        ROOT,
+        "-Dpython=false",
+        "-Dlibrary=true",
+        f"--prefix={prefix}",
+        "--libdir=lib",
+    ]
     for command in (setup, [meson, "install", "-C", build]):
         subprocess.run(command, check=True, env=env, stdout=subprocess.DEVNULL)
     env["PKG_CONFIG_PATH"] = str(prefix / "lib/pkgconfig")

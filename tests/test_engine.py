@@ -62,7 +62,8 @@ def test_errors_carry_what_the_engine_knows(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"block": 65536 * 3}, {"block": 1024}, {"depth": 33}, {"memory": 0}, {"ranges": [engine.Range(0, 0)]}]
+    "bad",
+    [{"block": 65536 * 3}, {"block": 1024}, {"depth": 33}, {"memory": 0}, {"ranges": [engine.Range(0, 0)]}],
 )
 def test_wrong_settings_are_refused(bad, tmp_path):
     """Settings that make no sense are a UsageError before the target is opened."""

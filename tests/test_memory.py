@@ -1,6 +1,5 @@
 """The memory contract, of the whole process."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,17 +12,25 @@ MIB = 2**20
 HUPFAST = Path(sys.executable).with_name("hupfast")
 
 
+LAUNCHER = """
+import os, sys
+null = [(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)]
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=null)
+_, status, usage = os.wait4(pid, 0)
+print(os.waitstatus_to_exitcode(status), usage.ru_maxrss)
+"""
+
+
 def peak(*arguments: str | Path) -> int:
-    """Peak resident memory in bytes of one hupfast command that must succeed."""
-    pid = os.posix_spawn(
-        HUPFAST,
-        [str(HUPFAST), *map(str, arguments)],
-        {**os.environ, "LC_ALL": "C.UTF-8"},
-        file_actions=[(os.POSIX_SPAWN_OPEN, fd, "/dev/null", os.O_RDWR, 0) for fd in (0, 1, 2)],
-    )
-    _, status, usage = os.wait4(pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 0
-    return usage.ru_maxrss * 1024
+    """
+    Peak resident memory in bytes of one hupfast command that must succeed.
+
+    A process starts with the peak of the one that it was forked from, so that a small one stands between.
+    """
+    command = [sys.executable, "-I", "-S", "-c", LAUNCHER, HUPFAST, *arguments]
+    code, kilobytes = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    assert code == "0"
+    return int(kilobytes) * 1024
 
 
 @pytest.fixture(scope="module")

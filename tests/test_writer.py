@@ -144,7 +144,9 @@ def test_sha256_of_gzip(image, target, tmp_path):
 def test_memory_budget(image, target):
     """A window that does not fit is refused with the budget that does; with that, it works."""
     with image.raw.open("rb") as raw:  # from a pipe zstd cannot know that the image is smaller than the window
-        wide = subprocess.run(["zstd", "-q", "-c", "--long=27", "-1"], stdin=raw, capture_output=True, check=True).stdout
+        wide = subprocess.run(
+            ["zstd", "-q", "-c", "--long=27", "-1"], stdin=raw, capture_output=True, check=True
+        ).stdout
     before = content(target)
     with pytest.raises(errors.MemoryBudgetError, match="set --memory") as caught:
         write_image(io.BytesIO(wide), target)
@@ -164,6 +166,12 @@ def test_too_small(image, tmp_path):
         assert small.read_bytes() == OLD * 1000
 
 
+def _write_for_ever(writer):
+    while True:
+        writer.write(b"x")
+        time.sleep(0.01)
+
+
 def test_cancel_from_a_thread(image, target):
     """cancel() ends a writer that waits for input, and leaves no thread and no descriptor."""
     descriptors, threads = len(os.listdir("/proc/self/fd")), len(os.listdir("/proc/self/task"))
@@ -172,9 +180,7 @@ def test_cancel_from_a_thread(image, target):
         timer = threading.Timer(0.2, writer.cancel)
         timer.start()
         with pytest.raises(errors.Cancelled):
-            while True:
-                writer.write(image.bytes[:1])
-                time.sleep(0.01)
+            _write_for_ever(writer)
         timer.join()
     assert len(os.listdir("/proc/self/fd")) == descriptors
     assert len(os.listdir("/proc/self/task")) == threads

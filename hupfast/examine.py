@@ -1,0 +1,80 @@
+"""
+What is found out about an image before a byte of the target changes: its kind, its size, its digest, its map.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from hupfast import engine
+from hupfast.errors import DigestError, MemoryBudgetError, Refused, UsageError
+
+if TYPE_CHECKING:
+    from hupfast.bmap import Bmap
+    from hupfast.source import Source
+
+
+def examine(stream: Source, budget: int) -> engine.ImageInfo | None:
+    """What the image's head says; None for one that is decoded on this side. Refuses what does not fit the budget."""
+    if stream.format == "raw":
+        return None
+    info = engine.probe(stream.peek(engine.PROBE_SIZE))
+    if info.memory > budget:
+        raise MemoryBudgetError(
+            f"{stream.name} needs a memory budget of {-(-info.memory // 2**20)}M "
+            f"(it has a {'chunk size' if info.chunk_size else 'zstd window'} of {info.window >> 10} KiB), "
+            f"and the budget is {budget >> 10} KiB: set --memory",
+            needed=info.memory,
+        )
+    return info
+
+
+def known_size(stream: Source, info: engine.ImageInfo | None, promised: int | None) -> int | None:
+    """Raw bytes of the image, when that is known in advance."""
+    if info is None:
+        return promised
+    found = stream.size if info.format == "raw" else info.image_size
+    return promised if found is None else found
+
+
+def load_map(path: str | os.PathLike[str] | None, image_size: int | None) -> Bmap | None:
+    if path is None:
+        return None
+    from hupfast.bmap import load
+
+    block_map = load(path)
+    if image_size is not None and image_size != block_map.image_size:
+        raise Refused(
+            f"{os.fspath(path)} describes an image of {block_map.image_size} bytes, "
+            f"and this image has {image_size}: use the block map that was made with the image"
+        )
+    return block_map
+
+
+def check_digest(stream: Source, wanted: str | None) -> bytes | None:
+    """Check the digest now where the source can be read twice; else return what the engine has to check."""
+    if wanted is None:
+        return None
+    try:
+        digest = bytes.fromhex(wanted)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise UsageError("a SHA-256 is 64 hexadecimal digits")
+    origin = stream.origin
+    fd = origin.fileno() if origin.seekable else None
+    if fd is not None:
+        stream.rewind()
+        fd = origin.fileno()
+        assert fd is not None
+        if engine.sha256_fd(fd, origin.size) != digest:
+            raise DigestError(f"{stream.name} does not have the SHA-256 {wanted}; nothing was written")
+        stream.rewind()
+        return None
+    if origin is not stream:
+        raise Refused(
+            f"the SHA-256 of {stream.name} can be checked only after it is decoded and written: "
+            "download it to a file first, or leave --sha256 out"
+        )
+    return digest
