@@ -158,8 +158,7 @@ static int decode_all(struct decoder *decoder, hup_error *error)
         decoder->frame = decoder->consumed;
         int status = claim(decoder, 5, &data, error);
         if (status <= 0)
-            return status == 0 && decoder->consumed == 0 ? hup_fail(error, HUP_E_FORMAT, 0, 0, "the image is empty")
-                                                         : status;
+            return status;
         memcpy(prefix, data, 5);
         release(decoder);
 

@@ -1,7 +1,7 @@
 /* The threads between the block ring and the target.
  *
  * A pool of threads that each wait for one pwrite keeps as many writes in flight as io_uring does. Measured side
- * by side (see benchmarks/README.md) neither is faster with writes of 1 MiB, and the pool needs no library, works
+ * by side (benchmarks/write_queue.c) neither is faster with writes of 1 MiB, and the pool needs no library, works
  * where io_uring is switched off, and can be watched and broken by every tool that knows system calls. */
 #include "drain.h"
 

@@ -109,6 +109,9 @@ int hup_sink_end(struct hup_sink *sink, hup_error *error)
     uint32_t block = run->ring.block, rest = (uint32_t)(sink->position % block);
     uint64_t promised = atomic_load(&run->image_size);
 
+    /* A pipe whose other end has failed looks like this. It must not pass for an image that was written. */
+    if (sink->position == 0)
+        return hup_fail(error, HUP_E_FORMAT, 0, 0, "the image is empty");
     if (promised != HUP_UNKNOWN && promised != sink->position)
         return hup_fail(error, HUP_E_FORMAT, sink->position, 0,
                         "the image has %" PRIu64 " bytes, and not the %" PRIu64 " that were promised", sink->position,

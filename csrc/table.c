@@ -71,6 +71,8 @@ int hup_table_header_parse(const uint8_t *data, size_t size, struct hup_table_he
 
     if (chunk < CHUNK_MIN || chunk > CHUNK_MAX || (chunk & (chunk - 1)))
         return hup_fail(error, HUP_E_FORMAT, 24, 4, "the chunk table is bad: a chunk size of %" PRIu32, chunk);
+    if (result.image_size == 0)
+        return hup_fail(error, HUP_E_FORMAT, 16, 8, "the image is empty");
     /* Divide rather than multiply: the sizes come from the image, and must not overflow. */
     if (result.image_size / chunk + (result.image_size % chunk != 0) != result.count)
         return hup_fail(error, HUP_E_FORMAT, 28, 4,

@@ -197,7 +197,8 @@ def write_image(
 
     source: a path, an address (http, https), `-` for standard input, a descriptor, a binary file object. raw,
         zstd, chunked, gzip, xz and bzip2 are told apart by their first bytes.
-    target: a block device, or a regular file that is large enough; with `create` it is made if it is missing.
+    target: a block device, or a regular file that is large enough; with `create` it is made if it is missing, and
+        removed again when the write fails.
     memory: budget in bytes for buffers and decoders. verify: read back past every cache.
     bmap: path of a block map: only what it maps is written, and its checksums are checked before anything is.
     sha256: 64 hex digits, the digest of the source's bytes as they are stored; checked before anything is written
@@ -219,6 +220,7 @@ def write_image(
         late_digest = check_digest(stream, sha256)
         if block_map is not None:
             _check_map(stream, block_map, budget, progress)
+        made = create and not found.exists
         with Run(
             "write",
             target,
@@ -226,7 +228,7 @@ def write_image(
             format=stream.format,
             read_back=verify,
             skip_unchanged=skip_unchanged,
-            create=create and not found.exists,
+            create=made,
             workers=workers,
             depth=depth,
             block=block,
@@ -235,8 +237,13 @@ def write_image(
             sha256=late_digest,
             table_sha256=table_sha256,
         ) as run:
-            feed(run, stream, progress)
-            return _report(wait(run, progress), time.monotonic() - started)
+            try:
+                feed(run, stream, progress)
+                return _report(wait(run, progress), time.monotonic() - started)
+            except BaseException:
+                if made:  # it has its full length already, and would pass for an image
+                    os.unlink(target)
+                raise
 
 
 def verify_image(

@@ -81,6 +81,23 @@ def test_new_file(image, tmp_path):
     assert content(tmp_path / "new") == image.bytes
 
 
+@pytest.mark.parametrize("data", [b"", b"\x28\xb5\x2f\xfd\x20\x00\x01\x00\x00"], ids=["nothing", "a frame of nothing"])
+def test_empty_image(target, data):
+    """No bytes are no image: a pipe from a program that failed must not end well."""
+    with pytest.raises(errors.DataError, match="empty"):
+        write_image(io.BytesIO(data), target)
+
+
+def test_failure_leaves_no_new_file(image, tmp_path):
+    """A file that this call made, and could not finish, is removed again; one that was there stays."""
+    (tmp_path / "cut").write_bytes(image.zst.read_bytes()[:-100])
+    (tmp_path / "old").write_bytes(bytes(len(image.bytes)))
+    for name in ("new", "old"):
+        with pytest.raises(errors.DataError):
+            write_image(tmp_path / "cut", tmp_path / name, create=True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["cut", "old"]
+
+
 def test_image_that_ends_in_zeroes(tmp_path):
     """A new file has its full length when the end is never written as data."""
     data = b"x" * 5000 + bytes(3 * 2**20)
@@ -203,7 +220,7 @@ def test_progress_that_raises(image, target):
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    size=st.integers(0, 3 * 2**20),
+    size=st.integers(1, 3 * 2**20),
     piece=st.integers(1, 500_000),
     memory=st.sampled_from([1, 2, 4, 16]),
     block=st.sampled_from([0, 65536, 2**20]),
