@@ -163,7 +163,9 @@ int hup_conduct(struct hup_run *run)
 
     if (status && !hup_gate_stopped(&run->gate))
         hup_gate_fail(&run->gate, &error);
-    if (!status)
+    if (status)
+        hup_target_discard(&run->target);
+    else
         atomic_store(&run->phase, HUP_PHASE_DONE);
     return status;
 }

@@ -74,9 +74,10 @@ int hup_drain_finish(struct hup_run *run, hup_error *error)
 
     for (size_t i = 0; i < run->zeroes.count && !status; i++) {
         struct hup_extent *extent = &run->zeroes.extents[i];
-        while (extent->length && !status && !hup_gate_stopped(&run->gate)) {
+        while (extent->length && !status) {
             uint64_t step = extent->length < STEP ? extent->length : STEP;
-            status = hup_target_zero(&run->target, extent->offset, step, error);
+            status = hup_gate_stopped(&run->gate) ? HUP_E_CANCELLED
+                                                  : hup_target_zero(&run->target, extent->offset, step, error);
             extent->offset += step;
             extent->length -= step;
         }

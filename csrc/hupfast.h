@@ -72,7 +72,7 @@ typedef enum {
 enum {
     HUP_READ_BACK = 1,      /* after the flush, read the target past every cache and compare */
     HUP_SKIP_UNCHANGED = 2, /* read each block of the target first, and leave it alone when it is equal */
-    HUP_CREATE = 4,         /* make the target as a regular file; fail when it exists */
+    HUP_CREATE = 4,         /* make the target as a regular file; fail when it exists; a failed run removes it */
     HUP_BUFFERED = 8        /* do not try O_DIRECT */
 };
 

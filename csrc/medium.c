@@ -102,11 +102,12 @@ int hup_target_read(struct hup_target *target, uint64_t offset, void *memory, si
     if (!atomic_load(&target->direct))
         posix_fadvise(target->fd, (off_t)offset, (off_t)want, POSIX_FADV_DONTNEED);
     while (have < size) {
+        bool direct = atomic_load(&target->direct);
         ssize_t part = pread(target->fd, into + have, want - have, (off_t)(offset + have));
         if (part < 0) {
             if (again(errno, &tries))
                 continue;
-            if (errno == EINVAL && atomic_load(&target->direct)) {
+            if (errno == EINVAL && direct) {
                 hup_target_buffer(target);
                 continue;
             }
@@ -117,7 +118,7 @@ int hup_target_read(struct hup_target *target, uint64_t offset, void *memory, si
             break; /* the end of the target */
         /* Go on at a sector's start; what was read of it is read again. But the end of a file is its end. */
         size_t next = have + (size_t)part;
-        if (next < size && atomic_load(&target->direct) && next % target->align) {
+        if (next < size && direct && next % target->align) {
             if (next / target->align * target->align == have && ++tries > 1)
                 return *got = next, HUP_OK;
             next = next / target->align * target->align;

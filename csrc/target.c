@@ -5,6 +5,8 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -88,6 +90,8 @@ int hup_target_open(struct hup_target *target, const hup_config *config, hup_err
         return refuse(error, errno, config->target, errno == EBUSY ? "is mounted or held" : "cannot be opened");
 
     int status = measure(target, config, error);
+    if (!status && target->blank && !(target->path = strdup(config->target)))
+        status = hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot keep the target's name");
     if (status) {
         hup_target_close(target);
         return status;
@@ -98,8 +102,16 @@ int hup_target_open(struct hup_target *target, const hup_config *config, hup_err
     return HUP_OK;
 }
 
+void hup_target_discard(struct hup_target *target)
+{
+    if (target->path)
+        unlink(target->path);
+}
+
 void hup_target_close(struct hup_target *target)
 {
+    free(target->path);
+    target->path = NULL;
     if (target->fd >= 0)
         close(target->fd);
     target->fd = -1;
@@ -111,9 +123,12 @@ int hup_target_prepare(struct hup_target *target, uint64_t image_size, hup_error
         return hup_fail_needed(error, HUP_E_TARGET, image_size,
                                "the image has %" PRIu64 " bytes, and the target only %" PRIu64, image_size,
                                target->size);
-    if (target->blank && image_size && image_size != HUP_UNKNOWN &&
-        fallocate(target->fd, 0, 0, (off_t)image_size) < 0 && errno != EOPNOTSUPP && errno != EINTR)
-        return hup_fail_errno(error, HUP_E_TARGET, errno, 0, 0,
+    int number = 0;
+    if (target->blank && image_size && image_size != HUP_UNKNOWN)
+        while (fallocate(target->fd, 0, 0, (off_t)image_size) < 0 && (number = errno) == EINTR)
+            number = 0;
+    if (number && number != EOPNOTSUPP)
+        return hup_fail_errno(error, HUP_E_TARGET, number, 0, 0,
                               "the target's filesystem does not have room for %" PRIu64 " bytes", image_size);
     return HUP_OK;
 }

@@ -11,6 +11,7 @@ struct hup_target {
     int fd;             /* owned; -1 in HUP_MODE_CHECK */
     bool device;        /* a block device */
     bool blank;         /* made by this run: what was not written reads as zeroes */
+    char *path;         /* owned: of a blank target; else NULL */
     atomic_bool direct; /* O_DIRECT is on */
     uint32_t align;     /* offsets, lengths and memory of direct I/O are multiples of this */
     uint64_t size;      /* bytes it has; UINT64_MAX: it grows */
@@ -19,6 +20,9 @@ struct hup_target {
 /* Open as the config says. HUP_E_TARGET when it cannot be used; then nothing was changed. */
 int hup_target_open(struct hup_target *target, const hup_config *config, hup_error *error);
 void hup_target_close(struct hup_target *target);
+
+/* The run has failed: remove a file that it made. It may have its full length, and would pass for an image. */
+void hup_target_discard(struct hup_target *target);
 
 /* Before the first write, when the image's size is known: refuse what does not fit, and take the space of a new
  * file, so that it cannot run out later. */

@@ -220,7 +220,6 @@ def write_image(
         late_digest = check_digest(stream, sha256)
         if block_map is not None:
             _check_map(stream, block_map, budget, progress)
-        made = create and not found.exists
         with Run(
             "write",
             target,
@@ -228,7 +227,7 @@ def write_image(
             format=stream.format,
             read_back=verify,
             skip_unchanged=skip_unchanged,
-            create=made,
+            create=create and not found.exists,
             workers=workers,
             depth=depth,
             block=block,
@@ -237,13 +236,8 @@ def write_image(
             sha256=late_digest,
             table_sha256=table_sha256,
         ) as run:
-            try:
-                feed(run, stream, progress)
-                return _report(wait(run, progress), time.monotonic() - started)
-            except BaseException:
-                if made:  # it has its full length already, and would pass for an image
-                    os.unlink(target)
-                raise
+            feed(run, stream, progress)
+            return _report(wait(run, progress), time.monotonic() - started)
 
 
 def verify_image(
