@@ -1,0 +1,12 @@
+"""
+What writing an image costs, measured beside the other tools in one run on one machine.
+
+`python -m benchmarks` (or `make bench`) compares, and judges the targets. `pytest benchmarks` times small
+parts of the Python API. `python -m benchmarks.chunk_size` gives the table from which the default chunk size
+is chosen.
+
+How one run goes: images.py builds the image once, install.py a release build of hupfast, device.py offers the
+devices, contenders.py knows the command lines, measure.py runs one of them through launch.py inside a memory
+group of cgroup.py, rounds.py repeats and checks every target bit by bit, and stats.py, targets.py and
+report.py say what came out.
+"""
