@@ -51,7 +51,7 @@ class UsageError(HupfastError):
 
 
 class NothingToDo(HupfastError):
-    """The board already runs, or already has pending, what it was asked to install."""
+    """The board already runs what it was asked to install."""
 
     exit_code = 3
 

@@ -1,0 +1,246 @@
+"""
+A board as data: `hupfast/boards/NAME.toml`, or `<root>/etc/hupfast/boards/NAME.toml`, which goes first.
+
+```
+name = "virtual"                 the same as the file's
+description = "..."              one line
+compatible = ["virtual"]         names that bundles may use for it; its own name when left out
+state = "/var/lib/hupfast"       directory for journal and lock; survives updates, is never part of a slot
+
+[boot]                           where the boot files live
+directory = "/boot"
+size = "64M"                     optional: no more than this in it, when it is no partition of its own
+user_files = ["config.json", "overlays/user/"]    never touched; below directory; "/" at the end: all in it
+
+[filesystem]                     what is changed in a slot after the image is in it
+kind = "ext4"                    "ext4", or "none": the image is left as it is
+uuid = "fresh"                   "fresh": a new random one, "image": that of the image
+keep = ["/etc/hostname"]         files and symbolic links that are copied from the running system
+
+[[slots]]                        two of them
+name = "a"
+file = "/slots/a.img"            the slot is this file
+boot_prefix = "a/"               boot files of this slot go to boot.directory + this; not below that of the other
+label = "hup-root-a"             optional filesystem label
+
+[bootloader]
+kind = "virtual"                 one of hupfast/bootloaders/; the other keys are its own
+
+[health]                         what must hold before `confirm` makes a system permanent
+directory = "/etc/hupfast/health.d"               optional; every executable in it must end with 0
+timeout = 60                                      optional; seconds for each
+
+[reboot]
+command = ["reboot"]             optional; {root} and {python} are filled in
+```
+A wrong profile raises Refused with file, line, key and reason (profile.py).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from hupfast.bootloaders import Bootloader, bootloader_factory
+from hupfast.errors import Refused, UsageError
+from hupfast.profile import Table, load_profile
+from hupfast.system import find_program, read_small, under
+
+SHIPPED = Path(__file__).parent / "boards"
+LOCAL = "/etc/hupfast/boards"
+NAME_FILE = "/etc/hupfast/board"
+"""A file with the name of the board, written by whoever builds the system; --board goes before it."""
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One of the two places for a system. label: for its filesystem, "" to leave it as the image has it."""
+
+    name: str
+    file: str
+    boot_prefix: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Where boot files live. size: limit in bytes, or None. user_files: see the module's docstring."""
+
+    directory: str
+    size: int | None
+    user_files: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Filesystem:
+    """What is changed in a slot after the image is in it."""
+
+    kind: str
+    fresh_uuid: bool
+    keep: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Health:
+    """Where the health checks are, and how many seconds each may take."""
+
+    directory: str
+    timeout: int
+
+
+@dataclass(frozen=True)
+class Board:
+    """A profile that was read and checked. Paths are as seen from the system root."""
+
+    name: str
+    description: str
+    path: Path
+    compatible: tuple[str, ...]
+    state: str
+    slots: tuple[Slot, ...]
+    boot: Boot
+    filesystem: Filesystem
+    health: Health
+    reboot: tuple[str, ...]
+    bootloader_kind: str
+    bootloader: Callable[[Path], Bootloader]
+
+    def slot(self, name: str) -> Slot:
+        """The slot of that name. Raises: Refused when the board has none."""
+        for slot in self.slots:
+            if slot.name == name:
+                return slot
+        raise Refused(f"the board {self.name} has no slot {name!r}")
+
+    def other(self, name: str) -> Slot:
+        """The slot that is not `name`. Raises: Refused when `name` is no slot of the board."""
+        self.slot(name)
+        return next(slot for slot in self.slots if slot.name != name)
+
+
+def find_profiles(root: Path) -> dict[str, Path]:
+    """Every profile by name, sorted; those of the system before those that hupfast brings along."""
+    found: dict[str, Path] = {}
+    for directory in (under(root, LOCAL), SHIPPED):
+        if directory.is_dir():
+            for path in directory.glob("*.toml"):
+                found.setdefault(path.stem, path)
+    return dict(sorted(found.items()))
+
+
+def detect(root: Path) -> str | None:
+    """The name of the board that runs below `root`, or None when nothing tells it."""
+    data = read_small(under(root, NAME_FILE), 4096)
+    name = data.decode("utf-8", "replace").strip() if data else ""
+    return name or None
+
+
+def load_board(name: str | None, root: Path) -> Board:
+    """
+    The profile of a board; of the one that is detected when `name` is None.
+
+    Raises: UsageError when there is no such profile or the root is no directory, Refused when it is wrong
+    or nothing tells which board this is.
+    """
+    if not root.is_dir():
+        raise UsageError(f"the system root {root} is no directory")
+    told = name or detect(root)
+    if told is None:
+        raise Refused(
+            f"cannot tell which board this is: give --board NAME, or write its name into {under(root, NAME_FILE)}"
+        )
+    profiles = find_profiles(root)
+    if told not in profiles:
+        raise UsageError(f"there is no profile for the board {told!r}; known are: {', '.join(profiles)}")
+    return read_board(profiles[told])
+
+
+def read_board(path: Path) -> Board:
+    """Read and check one profile. Raises: Refused."""
+    top = load_profile(path)
+    name = top.text("name", pattern=_NAME)
+    if name != path.stem:
+        raise top.fail("name", f"it must be {path.stem!r} like the file")
+    slots = tuple(_slot(table) for table in top.tables("slots"))
+    _check_slots(top, slots)
+    bootloader = top.table("bootloader")
+    kind = bootloader.text("kind")
+    health, reboot = top.table("health", optional=True), top.table("reboot", optional=True)
+    board = Board(
+        name=name,
+        description=top.text("description"),
+        path=path,
+        compatible=top.texts("compatible", (name,)),
+        state=top.path("state"),
+        slots=slots,
+        boot=_boot(top.table("boot")),
+        filesystem=_filesystem(top.table("filesystem", optional=True), slots),
+        health=Health(
+            health.path("directory", "/etc/hupfast/health.d"),
+            health.number("timeout", 60, least=1, most=3600),
+        ),
+        reboot=reboot.texts("command", ("reboot",)),
+        bootloader_kind=kind,
+        bootloader=bootloader_factory(kind, bootloader, tuple(slot.name for slot in slots)),
+    )
+    if not board.reboot:
+        raise reboot.fail("command", "it is empty")
+    for table in (health, reboot, bootloader, top):
+        table.finish()
+    return board
+
+
+def missing_programs(board: Board) -> list[str]:
+    """Programs that the board's filesystem kind needs and this system lacks."""
+    return [name for name in FILESYSTEM_PROGRAMS[board.filesystem.kind] if find_program(name) is None]
+
+
+FILESYSTEM_PROGRAMS = {"ext4": ("tune2fs", "debugfs", "e2fsck"), "none": ()}
+
+
+def _slot(table: Table) -> Slot:
+    slot = Slot(
+        name=table.text("name", pattern=r"[A-Za-z0-9]{1,16}"),
+        file=table.path("file"),
+        boot_prefix=table.text("boot_prefix", pattern=r"([A-Za-z0-9][A-Za-z0-9._-]*/)+"),
+        label=table.text("label", "", pattern=r"[A-Za-z0-9._-]{1,16}"),
+    )
+    table.finish()
+    return slot
+
+
+def _check_slots(top: Table, slots: tuple[Slot, ...]) -> None:
+    if len(slots) != 2:
+        raise top.fail("slots", f"there are {len(slots)} slots, and there must be two")
+    first, second = slots
+    for key in ("name", "file", "boot_prefix"):
+        if getattr(first, key) == getattr(second, key):
+            raise top.fail("slots", f"both slots have the {key} {getattr(first, key)!r}")
+    prefixes = sorted(slot.boot_prefix.casefold() for slot in slots)
+    if prefixes[1].startswith(prefixes[0]):
+        raise top.fail("slots", f"the boot_prefix {prefixes[1]!r} lies in {prefixes[0]!r}, that of the other slot")
+    if first.label and first.label == second.label:
+        raise top.fail("slots", f"both slots have the label {first.label!r}")
+
+
+def _boot(table: Table) -> Boot:
+    boot = Boot(table.path("directory"), table.size("size"), table.texts("user_files", ()))
+    for name in boot.user_files:
+        parts = name.rstrip("/").split("/")
+        if "" in parts or "." in parts or ".." in parts:
+            raise table.fail("user_files", f"{name!r} is no path below the boot directory")
+    table.finish()
+    return boot
+
+
+def _filesystem(table: Table, slots: tuple[Slot, ...]) -> Filesystem:
+    kind = table.choice("kind", tuple(FILESYSTEM_PROGRAMS), "none")
+    filesystem = Filesystem(kind, table.choice("uuid", ("fresh", "image"), "image") == "fresh", table.paths("keep", ()))
+    if kind == "none" and (filesystem.fresh_uuid or filesystem.keep or any(slot.label for slot in slots)):
+        raise table.fail("kind", 'labels, a fresh UUID and kept files need the kind of filesystem, such as "ext4"')
+    for path in filesystem.keep:
+        if '"' in path or path.endswith("/"):
+            raise table.fail("keep", f"{path!r} cannot be kept: no quotes, and no / at the end")
+    table.finish()
+    return filesystem

@@ -1,0 +1,73 @@
+"""
+How a board is told which slot to boot: one module for each way, all with the same four methods.
+
+A trial is the heart of it: `switch(slot)` asks for a few tries of a slot, and what was booted until now stays
+the default. Only `confirm()` changes the default. When the tries are used up, the bootloader goes back by
+itself.
+
+A module offers `factory(table, slots)`: it takes its own keys out of the profile's [bootloader] table, and
+returns what makes a Bootloader for a system root.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol
+
+from hupfast.profile import Table
+
+KINDS = {"virtual": "hupfast.bootloaders.virtual"}
+
+
+@dataclass(frozen=True)
+class BootState:
+    """
+    What the bootloader will do at the next boot.
+
+    default: the slot that is booted when no trial is on. trial: the slot that is being tried, or None.
+    tries: boots that the trial has left. failed: the slot whose tries ran out last, or None, as far as the
+    bootloader remembers such things.
+    """
+
+    default: str
+    trial: str | None
+    tries: int
+    failed: str | None
+
+    @property
+    def next(self) -> str:
+        """The slot that the next boot takes."""
+        return self.trial if self.trial is not None and self.tries > 0 else self.default
+
+
+class Bootloader(Protocol):
+    """One way of switching. Every method raises HupfastError when the bootloader's own data make no sense."""
+
+    def current(self) -> str:
+        """The slot that the running system was booted from. Raises: Refused when it cannot be told."""
+        ...
+
+    def state(self) -> BootState:
+        """What the bootloader will do next."""
+        ...
+
+    def switch(self, slot: str, trial: bool = True) -> None:
+        """
+        Boot `slot` from now on: as a trial, or (trial=False) for good, which ends any trial.
+
+        One atomic write, durable when it returns.
+        """
+        ...
+
+    def confirm(self) -> None:
+        """Make the slot on trial the default. Raises: HupfastError when there is no trial."""
+        ...
+
+
+def bootloader_factory(kind: str, table: Table, slots: tuple[str, ...]) -> Callable[[Path], Bootloader]:
+    """What makes the bootloader of this kind for a system root. Raises: Refused when the profile is wrong."""
+    if kind not in KINDS:
+        raise table.fail("kind", f"{kind!r} is no kind of bootloader; known are: {', '.join(KINDS)}")
+    factory: Callable[[Table, tuple[str, ...]], Callable[[Path], Bootloader]] = import_module(KINDS[kind]).factory
+    return factory(table, slots)

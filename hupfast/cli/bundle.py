@@ -1,0 +1,120 @@
+"""`hupfast bundle create` and `hupfast bundle info`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
+from hupfast.image import CHUNK_SIZE, LEVEL
+
+
+@click.group(short_help="Make and inspect bundles.")
+def bundle() -> None:
+    """Make and inspect bundles: a manifest, boot files and a chunked image in one .hup file."""
+
+
+@bundle.command(short_help="Make a bundle.")
+@click.argument("out")
+@click.option("--name", required=True, help="Name of the system.")
+@click.option("--version", required=True, help="Its version.")
+@click.option("--board", "boards", multiple=True, required=True, help="Board that it is for; may be repeated.")
+@click.option("--image", required=True, metavar="FILE", help="Image of the root filesystem; packed if it is not.")
+@click.option("--boot", metavar="DIR", help="Directory of the boot files.")
+@click.option("--created", default="", metavar="TEXT", help="A date or another word, for people only.")
+@click.option("--minimum-system", default="", metavar="VERSION", help="The oldest version to update from.")
+@click.option("--minimum-hupfast", default="", metavar="VERSION", help="The oldest hupfast to update with.")
+@click.option("--level", type=int, default=LEVEL, show_default=True, help="zstd level for packing, 1 to 22.")
+@click.option("--chunk-size", type=Size(), default=CHUNK_SIZE, help="Raw bytes of a chunk, 64K to 64M.  [default: 1M]")
+@click.option("-f", "--force", is_flag=True, help="Replace OUT if it exists.")
+@json_option
+@quiet_option
+def create(
+    out: str,
+    name: str,
+    version: str,
+    boards: tuple[str, ...],
+    image: str,
+    boot: str | None,
+    created: str,
+    minimum_system: str,
+    minimum_hupfast: str,
+    level: int,
+    chunk_size: int,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """
+    Make the bundle OUT of an image and a directory of boot files.
+
+    The image may be raw, zstd, gzip, xz or bzip2. The same input gives the same OUT.
+    """
+    from hupfast.bundling import create_bundle, inspect_bundle
+    from hupfast.engine import Progress
+    from hupfast.image import pack
+
+    with progress(quiet) as show:
+
+        def packed(source: Path, target: Path) -> None:
+            def forward(done: int, total: int | None) -> None:
+                if show is not None:
+                    show(Progress("pack", done, total, 0))
+
+            report = pack(source, target, level=level, chunk_size=chunk_size, progress=forward)
+            if show is not None:
+                show(Progress("done", report.image_size, report.image_size, 0))
+
+        minimum = {"system": minimum_system, "hupfast": minimum_hupfast}
+        create_bundle(
+            Path(out),
+            name=name,
+            version=version,
+            boards=boards,
+            image=Path(image),
+            boot=None if boot is None else Path(boot),
+            created=created,
+            minimum_versions={key: value for key, value in minimum.items() if value},
+            pack=packed,
+            force=force,
+        )
+    info = inspect_bundle(out)
+    if as_json:
+        print_json({"ok": True, "exit_code": 0, "out": out, **info.as_dict()})
+    elif not quiet:
+        say(f"made {out}, {human(info.size or 0)}, manifest {info.digest}")
+
+
+@bundle.command(short_help="Show what is in a bundle.")
+@click.argument("file")
+@json_option
+def info(file: str, as_json: bool) -> None:
+    """
+    Show the manifest and the members of the bundle FILE (a file, an address, or - for standard input).
+
+    It reads the front of the bundle; what is behind it is checked by `hupfast update`.
+    """
+    from hupfast.bundling import inspect_bundle
+
+    found = inspect_bundle(file)
+    if as_json:
+        print_json({"ok": True, "exit_code": 0, **found.as_dict()})
+        return
+    manifest = found.manifest
+    say(f"name      {manifest.name}")
+    say(f"version   {manifest.version}")
+    say(f"boards    {', '.join(manifest.boards)}")
+    if manifest.created:
+        say(f"created   {manifest.created}")
+    for what, least in manifest.minimum_versions.items():
+        say(f"needs     {what} {least} or later")
+    say(f"signed    {'yes, which this version of hupfast cannot check' if found.signed else 'no'}")
+    say(f"manifest  {found.digest}")
+    for member in manifest.boot:
+        say(f"boot      {member.path} ({human(member.size)})")
+    image = manifest.image
+    say(
+        f"image     {image.name} ({human(image.size)}, {human(image.image_size)} when written,"
+        f" in chunks of {human(image.chunk_size)})"
+    )

@@ -1,0 +1,270 @@
+"""
+`hupfast update`, `status`, `confirm` and `rollback`: one update of a board, and what comes after its reboot.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import click
+
+from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
+
+if TYPE_CHECKING:
+    from hupfast.confirm import Aftermath
+    from hupfast.plan import Plan
+    from hupfast.status import SlotStatus, Status
+    from hupfast.transaction import UpdateResult
+
+_board_option = click.option("--board", metavar="NAME", help="Name of the board's profile.  [default: detected]")
+_root_option = click.option(
+    "--root", metavar="DIR", default="/", show_default=True, help="Where the board's system is."
+)
+
+_STAGES = {
+    "fetch": "checking the boot files",
+    "image": "writing the image",
+    "slot": "preparing the slot",
+    "boot": "installing the boot files",
+    "switch": "telling the bootloader to try it",
+    "reboot": "rebooting",
+}
+
+
+@click.command(short_help="Install a bundle on this board's inactive slot.")
+@click.argument("source")
+@_board_option
+@_root_option
+@click.option("-n", "--dry-run", is_flag=True, help="Show what would be done, and stop.")
+@click.option("--reboot/--no-reboot", default=False, show_default=True, help="Reboot when all is installed.")
+@click.option("--key", metavar="FILE", help="The key that the bundle must be signed with.")
+@click.option("--allow-unsigned", is_flag=True, help="Trust the bundle without a signature.")
+@click.option("--allow-downgrade", is_flag=True, help="Install a version older than the running one.")
+@click.option("--memory", type=Size(), default="16M", show_default=True, help="Budget for buffers and decoders.")
+@json_option
+@quiet_option
+def update(
+    source: str,
+    board: str | None,
+    root: str,
+    dry_run: bool,
+    reboot: bool,
+    key: str | None,
+    allow_unsigned: bool,
+    allow_downgrade: bool,
+    memory: int,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """
+    Install the bundle SOURCE on the slot that is not running, and have it tried at the next boot.
+
+    SOURCE is a file, an http:// or https:// address, or - for standard input. When the update is cut off, run
+    the same command again.
+
+    \b
+    Exit codes:
+      0   rebooting (--reboot), or planned (--dry-run)
+      3   that version is running already
+      4   refused, nothing was written
+      5   the bundle is bad
+      6   the medium is bad
+      7   the source failed: run it again
+      9   another update is running
+      10  installed, reboot needed
+    """
+    from hupfast.transaction import update as run_update
+
+    with progress(quiet) as show:
+        result = run_update(
+            source,
+            board=board,
+            root=root,
+            dry_run=dry_run,
+            reboot=reboot,
+            key=key,
+            allow_unsigned=allow_unsigned,
+            allow_downgrade=allow_downgrade,
+            memory=memory,
+            progress=show,
+            on_stage=None if quiet else _announce,
+        )
+    if as_json:
+        print_json({"ok": True, "exit_code": result.exit_code, **result.as_dict()})
+    elif result.outcome == "planned" and result.plan is not None:
+        _show_plan(result.plan)
+    elif not quiet:
+        _show_update(result)
+    return result.exit_code
+
+
+@click.command(short_help="Show slots, versions, and what is running or pending.")
+@_board_option
+@_root_option
+@json_option
+def status(board: str | None, root: str, as_json: bool) -> None:
+    """
+    Show what the board runs, what each slot holds, what is pending, and how the last update ended.
+
+    It changes nothing, and ends in 0 whatever it shows.
+    """
+    from hupfast.status import status as get_status
+
+    found = get_status(board=board, root=root)
+    if as_json:
+        print_json({"ok": True, "exit_code": 0, **found.as_dict()})
+    else:
+        _show_status(found)
+
+
+@click.command(short_help="Make the running system permanent after its health checks.")
+@_board_option
+@_root_option
+@json_option
+@quiet_option
+def confirm(board: str | None, root: str, as_json: bool, quiet: bool) -> int:
+    """
+    Run the health checks, and make the running system permanent when all of them pass.
+
+    \b
+    Exit codes:
+      0   permanent, now or before
+      1   a health check failed
+      8   the last update fell back, the old system is running (until the next update begins)
+      10  a reboot is needed first
+    """
+    from hupfast.confirm import confirm as run_confirm
+
+    words = {
+        "confirmed": lambda r: (
+            f"slot {r.slot}{_version(r)} is permanent ({_count(len(r.checks), 'health check')} passed)"
+        ),
+        "nothing": lambda r: f"nothing is on trial: slot {r.slot}{_version(r)} is permanent",
+        "reboot": lambda r: f"slot {r.slot}{_version(r)} is what boots next: reboot, then confirm",
+    }
+    return _finish(run_confirm(board=board, root=root), words, as_json, quiet)
+
+
+@click.command(short_help="Go back to the system in the other slot.")
+@_board_option
+@_root_option
+@json_option
+@quiet_option
+def rollback(board: str | None, root: str, as_json: bool, quiet: bool) -> int:
+    """
+    Go back to the system in the other slot; before the reboot of an update, call the update off.
+
+    \b
+    Exit codes:
+      0   the update is called off, the running system stays
+      4   the other slot holds no complete system
+      10  the other system boots next, reboot needed
+    """
+    from hupfast.confirm import rollback as run_rollback
+
+    words = {
+        "called off": lambda r: f"the update is called off: slot {r.slot}{_version(r)} stays",
+        "reboot": lambda r: f"slot {r.slot}{_version(r)} is what boots next: reboot",
+    }
+    return _finish(run_rollback(board=board, root=root), words, as_json, quiet)
+
+
+def _finish(result: Aftermath, words: dict[str, Callable[[Aftermath], str]], as_json: bool, quiet: bool) -> int:
+    if as_json:
+        print_json({"ok": True, "exit_code": result.exit_code, **result.as_dict()})
+    elif not quiet:
+        say(words[result.outcome](result))
+    return result.exit_code
+
+
+def _announce(stage: str) -> None:
+    click.echo(_STAGES[stage], err=True)
+
+
+def _version(result: Aftermath) -> str:
+    return f" (version {result.version})" if result.version else ""
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
+def _show_update(result: UpdateResult) -> None:
+    what = f"{result.name} {result.version}"
+    if result.report is not None:
+        report = result.report
+        rate = human(report.image_size / max(report.seconds, 1e-3))
+        say(f"wrote and verified {human(report.image_size)} in {report.seconds:.1f} s ({rate}/s)")
+    if result.outcome == "rebooting":
+        say(f"{what} is installed in slot {result.slot}, and the board reboots into it")
+    elif result.outcome == "pending":
+        say(f"{what} was installed in slot {result.slot} before: reboot to try it")
+    else:
+        say(f"{what} is installed in slot {result.slot}: reboot to try it, then `hupfast confirm`")
+
+
+def _show_plan(plan: Plan) -> None:
+    running = f"slot {plan.running} runs" + (f" version {plan.running_version}" if plan.running_version else "")
+    say(f"board {plan.board}: {running}")
+    say(f"would install {plan.name} {plan.version} into slot {plan.target} ({plan.target_path}):")
+    if "image" in plan.steps:
+        say(
+            f"  image       {human(plan.bundle_image_size)} to read, {human(plan.image_size)} to write,"
+            f" the slot has {human(plan.slot_size)};"
+            f" memory {human(plan.memory)}, at least {human(plan.memory_needed)}"
+        )
+    if "slot" in plan.steps and not plan.stamp.is_empty:
+        parts = [f"label {plan.stamp.label}"] if plan.stamp.label else []
+        parts += ["a fresh UUID"] if plan.stamp.fresh_uuid else []
+        parts += [f"kept: {', '.join(plan.stamp.keep)}"] if plan.stamp.keep else []
+        say(f"  slot        {'; '.join(parts)}")
+    if "boot" in plan.steps:
+        for change in plan.boot.changes:
+            say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)})")
+        say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
+    say(f"  bootloader  tries slot {plan.target} at the next boot, and falls back to slot {plan.running}")
+    if "image" not in plan.steps:
+        say(f"an earlier run was cut off; this one goes on with: {', '.join(plan.steps)}")
+    say("nothing was written")
+
+
+_ACTIONS = {
+    "write": "writes",
+    "replace": "replaces",
+    "same": "has already",
+    "user": "leaves, it is the user's,",
+    "remove": "removes",
+}
+
+
+def _show_status(found: Status) -> None:
+    version = f", version {found.version}" if found.version else ""
+    say(f"board    {found.board}")
+    say(f"running  slot {found.running}{version}")
+    for slot in found.slots:
+        say(f"slot {slot.slot}   {_describe(slot)}")
+    say(f"state    {found.sentence}")
+    if found.health:
+        say(f"health   {found.health}")
+    if found.last is not None:
+        last = found.last
+        when = time.strftime(" on %Y-%m-%d at %H:%M", time.localtime(last.at)) if last.at else ""
+        reason = f": {last.reason}" if last.reason else ""
+        say(f"last     {last.name} {last.version} in slot {last.slot} {last.result}{when}{reason}")
+    if found.damage:
+        say(f"warning  {found.damage}")
+
+
+def _describe(slot: SlotStatus) -> str:
+    words = {
+        "complete": f"{slot.name} {slot.version}".strip() or "a system",
+        "unknown": "nothing that hupfast has installed",
+        "incomplete": "an update that was cut off",
+    }
+    marks = ["running"] if slot.running else []
+    marks += ["boots next"] if slot.boots_next else []
+    if slot.system == "complete":
+        marks += ["confirmed" if slot.confirmed else "not confirmed"]
+    return words[slot.system] + (f" ({', '.join(marks)})" if marks else "")

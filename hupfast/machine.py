@@ -1,0 +1,124 @@
+"""
+One board as it stands: its profile, its journal, its bootloader, and what they mean together.
+
+`Machine.recover` is what every command that changes something begins with: it finishes what a run that was
+cut off, or a reboot, has left to be noted.
+"""
+
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from hupfast.board import Board, Slot
+from hupfast.bootfiles import forget_undo, undo_boot_files
+from hupfast.journal import Ending, Journal, SlotRecord, State
+from hupfast.situation import Situation, judge
+from hupfast.slot import slot_path
+from hupfast.system import boot_id, run, system_version, under
+
+
+class Machine:
+    """
+    A board below a system root.
+
+    state_directory: where the journal, the lock and files in between are.
+    """
+
+    def __init__(self, board: Board, root: Path) -> None:
+        """Read the journal. Raises: HupfastError when it cannot be read."""
+        self.board = board
+        self.root = root
+        self.state_directory = under(root, board.state)
+        self.boot_directory = under(root, board.boot.directory)
+        self.undo_directory = self.state_directory / "undo"
+        self.spool_directory = self.state_directory / "spool"
+        self.scratch_directory = self.state_directory / "scratch"
+        self.journal = Journal(self.state_directory)
+        self.bootloader = board.bootloader(root)
+
+    @property
+    def state(self) -> State:
+        """What the journal knows now."""
+        return self.journal.state
+
+    def situation(self) -> Situation:
+        """Where the board stands. Raises: Refused when the running slot cannot be told, HupfastError."""
+        return judge(self.state, self.bootloader.state(), self.bootloader.current(), boot_id(self.root))
+
+    def path_of(self, slot: Slot) -> Path:
+        """Where the bytes of a slot are."""
+        return slot_path(slot, self.root)
+
+    def record(self, slot: str) -> SlotRecord | None:
+        """The complete system in a slot, or None when there is none that hupfast knows of."""
+        return self.state.slots.get(slot)
+
+    def running_version(self, running: str) -> str:
+        """The version of the running system, by the journal or by its os-release; "" when neither tells."""
+        record = self.record(running)
+        return record.version if record else system_version(self.root) or ""
+
+    def recover(self) -> Situation:
+        """
+        Note what has happened since the journal was last written, and put back half-replaced boot files.
+
+        The lock must be held. Raises: HupfastError, MediumError.
+        """
+        situation = self.situation()
+        self._recover_boot_files()
+        transaction = self.state.transaction
+        if transaction is None or situation.kind not in ("fell back", "confirmed", "called off"):
+            return situation
+        if situation.kind == "confirmed":
+            self.note_confirmed(transaction.target)
+        elif situation.kind == "fell back":
+            self.end("fell back", situation.reason)
+        else:
+            self.end("rolled back", f"the trial of slot {transaction.target} was called off")
+        return self.situation()
+
+    def end(self, result: str, reason: str) -> None:
+        """Note how the transaction has ended, and that none is under way any more."""
+        self.journal.save(replace(self._ended(result, reason), transaction=None))
+
+    def note_failure(self, result: str, reason: str) -> None:
+        """Note why a run has stopped; the transaction stays, to be continued."""
+        self.journal.save(self._ended(result, reason))
+
+    def note_left(self, slot: str, reason: str) -> None:
+        """Note that the permanent system in `slot` is left for the other one."""
+        record = self.record(slot)
+        name, version = (record.name, record.version) if record else ("", self.running_version(slot))
+        ending = Ending("rolled back", reason, name, version, slot, int(time.time()))
+        self.journal.save(replace(self.state, last=ending))
+
+    def note_confirmed(self, slot: str) -> None:
+        """Note that the system in `slot` has been made permanent."""
+        state = self.state
+        record = state.slots.get(slot)
+        if state.transaction is not None:
+            state = replace(self._ended("confirmed", ""), transaction=None)
+        if record is not None:
+            state = state.with_slot(slot, replace(record, confirmed=True))
+        self.journal.save(state)
+
+    def reboot(self) -> None:
+        """Run the profile's reboot command. Raises: HupfastError when it fails."""
+        values = {"{root}": str(self.root.absolute()), "{python}": sys.executable}
+        run([values.get(word, word) for word in self.board.reboot])
+
+    def _ended(self, result: str, reason: str) -> State:
+        transaction = self.state.transaction
+        if transaction is None:
+            return self.state
+        ending = Ending(result, reason, transaction.name, transaction.version, transaction.target, int(time.time()))
+        return replace(self.state, last=ending)
+
+    def _recover_boot_files(self) -> None:
+        """Put half a boot files stage back; after a whole one there is nothing to go back to any more."""
+        transaction = self.state.transaction
+        if transaction is None or not transaction.reached("boot"):
+            undo_boot_files(self.boot_directory, self.undo_directory)
+        else:
+            forget_undo(self.undo_directory)

@@ -1,0 +1,238 @@
+"""
+The transaction: one update, from source to bootloader.
+
+```
+open bundle -> trust -> manifest -> plan | fetch -> begin -> image -> slot -> boot files -> switch -> (reboot)
+                     nothing is written  |  each stage durable, then noted in the journal
+```
+What is done here is the order of things; how each stage works is in the module of its name. What comes after
+the reboot is in confirm.py.
+"""
+
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hupfast.board import load_board
+from hupfast.bootfiles import apply_boot_files, forget_undo, sync_boot
+from hupfast.bundle import Bundle, open_bundle
+from hupfast.engine import MEMORY_DEFAULT
+from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError
+from hupfast.journal import SlotRecord, Transaction
+from hupfast.lock import exclusive
+from hupfast.machine import Machine
+from hupfast.manifest import Manifest
+from hupfast.plan import Plan, Wish, make_plan
+from hupfast.situation import Situation
+from hupfast.slot import apply_stamp
+from hupfast.spool import empty_spool, fetch_boot_files
+from hupfast.system import boot_id, under
+from hupfast.trust import check_key, check_trust
+from hupfast.writer import write_image
+
+if TYPE_CHECKING:
+    import os
+
+    from hupfast.source import SourceLike
+    from hupfast.writer import ProgressFunction, Report
+
+StageFunction = Callable[[str], None]
+"""
+Called with the name of a stage when it begins: "fetch", then those of hupfast.plan.STEPS, then "reboot".
+"""
+
+
+@dataclass(frozen=True)
+class UpdateResult:
+    """
+    How an update ended that did not raise.
+
+    outcome: "planned" (--dry-run), "installed" (a reboot tries it), "pending" (it was installed before, the
+    reboot is missing) or "rebooting". plan: None when pending. report: of the image, None when it was not
+    written.
+    """
+
+    outcome: str
+    name: str
+    version: str
+    slot: str
+    plan: Plan | None
+    report: "Report | None"
+
+    @property
+    def exit_code(self) -> int:
+        """What the command ends in."""
+        return EXIT_REBOOT if self.outcome in ("installed", "pending") else 0
+
+    def as_dict(self) -> dict[str, object]:
+        """For JSON output."""
+        return {
+            "outcome": self.outcome,
+            "name": self.name,
+            "version": self.version,
+            "slot": self.slot,
+            "plan": self.plan.as_dict() if self.plan else None,
+            "report": self.report.as_dict() if self.report else None,
+        }
+
+
+def update(
+    source: "SourceLike",
+    *,
+    board: str | None = None,
+    root: "str | os.PathLike[str]" = "/",
+    dry_run: bool = False,
+    reboot: bool = False,
+    key: "str | os.PathLike[str] | None" = None,
+    allow_unsigned: bool = False,
+    allow_downgrade: bool = False,
+    memory: int = MEMORY_DEFAULT,
+    progress: "ProgressFunction | None" = None,
+    on_stage: StageFunction | None = None,
+) -> UpdateResult:
+    """
+    Install a bundle on the slot that is not running, and have the bootloader try it at the next boot.
+
+    source: path, http(s) URL, "-" or an open file. board: name of the profile, None to detect it. root: where
+    the board's system is. memory: bytes that the engine may use. progress: see hupfast.writer. on_stage: see
+    StageFunction; what it raises stops the update between two stages.
+
+    Calling it again after it was cut off continues or repeats it, until the reboot. Raises: NothingToDo,
+    Refused and UsageError before anything is written; DataError, MediumError, SourceError and HupfastError
+    while the running system stays as it is, and stays what boots next; Busy.
+    """
+    system_root = Path(root)
+    profile = load_board(board, system_root)
+    check_key(None if key is None else Path(key))
+    announce = on_stage or _nobody
+    with ExitStack() as stack:
+        if not dry_run:
+            stack.enter_context(exclusive(under(system_root, profile.state)))
+        machine = Machine(profile, system_root)
+        bundle = stack.enter_context(open_bundle(source))
+        check_trust(bundle.front, allow_unsigned=allow_unsigned)
+        manifest, digest = bundle.accept(), bundle.front.digest
+        situation = machine.situation() if dry_run else machine.recover()
+        if _is_pending(machine, situation, digest):
+            return _finish(machine, manifest, situation.boot.next, None, None, reboot and not dry_run, announce)
+        wish = Wish(memory, allow_downgrade)
+        plan = make_plan(machine, situation, manifest, digest, wish, is_stream=bundle.is_stream)
+        if dry_run:
+            return UpdateResult("planned", manifest.name, manifest.version, plan.target, plan, None)
+        report = _install(machine, plan, bundle, manifest, digest, progress, announce)
+        return _finish(machine, manifest, plan.target, plan, report, reboot, announce)
+
+
+def _is_pending(machine: Machine, situation: Situation, digest: str) -> bool:
+    transaction = machine.state.transaction
+    return situation.kind == "pending" and transaction is not None and transaction.manifest == digest
+
+
+def _install(
+    machine: Machine,
+    plan: Plan,
+    bundle: Bundle,
+    manifest: Manifest,
+    digest: str,
+    progress: "ProgressFunction | None",
+    announce: StageFunction,
+) -> "Report | None":
+    """Carry out a plan; note why, when it fails."""
+    report = None
+    announce("fetch")
+    read = fetch_boot_files(bundle, plan.boot.members, machine.spool_directory)
+    try:
+        if plan.first_step == "image":
+            _begin(machine, plan, manifest, digest)
+        for step in plan.steps:
+            announce(step)
+            if step == "image":
+                report = write_image(
+                    bundle.image(),
+                    plan.target_path,
+                    memory=plan.memory,
+                    image_size=plan.image_size,
+                    table_sha256=manifest.image.table_sha256,
+                    skip_unchanged=plan.again,
+                    progress=progress,
+                )
+                machine.journal.advance("image")
+            elif step == "slot":
+                _prepare_slot(machine, plan)
+            elif step == "boot":
+                apply_boot_files(plan.boot, read, machine.undo_directory)
+                sync_boot(plan.boot.directory)
+                _note_complete(machine, plan, digest)
+            else:
+                machine.bootloader.switch(plan.target, trial=True)
+                machine.journal.advance("switched")
+    except (HupfastError, KeyboardInterrupt) as error:
+        cancelled = isinstance(error, (KeyboardInterrupt, Cancelled))
+        # The error that stopped the update is the one to be seen, also when it cannot even be noted.
+        with suppress(HupfastError):
+            machine.note_failure("cancelled" if cancelled else "failed", str(error) or "interrupted")
+        raise
+    empty_spool(machine.spool_directory)
+    return report
+
+
+def _begin(machine: Machine, plan: Plan, manifest: Manifest, digest: str) -> None:
+    """The target slot stops being a system: for the bootloader first, then for the journal."""
+    if plan.disarm:
+        machine.bootloader.switch(plan.running, trial=False)
+    transaction = Transaction(
+        name=manifest.name,
+        version=manifest.version,
+        manifest=digest,
+        target=plan.target,
+        previous=plan.running,
+        stage="begun",
+        boot_id=boot_id(machine.root),
+    )
+    state = machine.state.with_slot(plan.target, None)
+    if machine.record(plan.running) is None:  # it was not installed by hupfast, and it works: it is running
+        state = state.with_slot(plan.running, SlotRecord("", plan.running_version, "", confirmed=True))
+    machine.journal.save(replace(state, transaction=transaction))
+
+
+def _prepare_slot(machine: Machine, plan: Plan) -> None:
+    if not plan.stamp.is_empty:
+        machine.journal.advance("stamping")
+        active = machine.path_of(machine.board.slot(plan.running))
+        apply_stamp(plan.stamp, plan.target_path, active, machine.scratch_directory)
+    machine.journal.advance("slot")
+
+
+def _note_complete(machine: Machine, plan: Plan, digest: str) -> None:
+    """
+    The target slot holds a complete system from here on; the boot that the switch is made in is noted too.
+    """
+    state = machine.state.with_slot(plan.target, SlotRecord(plan.name, plan.version, digest, confirmed=False))
+    transaction = state.transaction
+    if transaction is None:
+        raise HupfastError("the journal has lost the update that is under way")
+    machine.journal.save(replace(state, transaction=replace(transaction, stage="boot", boot_id=boot_id(machine.root))))
+    forget_undo(machine.undo_directory)
+
+
+def _finish(
+    machine: Machine,
+    manifest: Manifest,
+    slot: str,
+    plan: Plan | None,
+    report: "Report | None",
+    reboot: bool,
+    announce: StageFunction,
+) -> UpdateResult:
+    outcome = "installed" if plan is not None else "pending"
+    if reboot:
+        announce("reboot")
+        machine.reboot()
+        outcome = "rebooting"
+    return UpdateResult(outcome, manifest.name, manifest.version, slot, plan, report)
+
+
+def _nobody(stage: str) -> None:
+    """Nobody wants to know the stage."""
