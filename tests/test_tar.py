@@ -1,0 +1,112 @@
+"""Headers of bundles, against the tar of the standard library and of the system."""
+
+import io
+import subprocess
+import tarfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hupfast.errors import DataError
+from hupfast.tar import BLOCK, END, Header, make_header, padded, parse_header
+
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30).filter(
+    lambda name: not name.endswith("/") and len(name.encode()) <= 100
+)
+
+
+@given(names, st.integers(0, 2**50))
+def test_a_header_is_what_tarfile_understands(name: str, size: int) -> None:
+    """tarfile reads name, size and type out of every header that is made."""
+    info = tarfile.TarInfo.frombuf(make_header(name, size), "utf-8", "surrogateescape")
+
+    assert (info.name, info.size, info.isreg(), info.mode) == (name, size, True, 0o644)
+    assert (info.uid, info.gid, info.mtime) == (0, 0, 0)
+
+
+@given(names, st.integers(0, 2**50), st.booleans())
+def test_what_tarfile_makes_is_understood(name: str, size: int, gnu: bool) -> None:
+    """Headers of both forms of tarfile are parsed to the same name and size."""
+    info = tarfile.TarInfo(name)
+    info.size = size if gnu else min(size, 8**11 - 1)
+
+    header = parse_header(
+        info.tobuf(tarfile.GNU_FORMAT if gnu else tarfile.USTAR_FORMAT, "utf-8", "surrogateescape")[-BLOCK:]
+    )
+    assert header == Header(name.rstrip("/"), info.size)
+
+
+@given(names, st.integers(0, 2**61))
+def test_parsing_undoes_making(name: str, size: int) -> None:
+    """For every name and size."""
+    assert parse_header(make_header(name, size)) == Header(name, size)
+
+
+@given(st.binary(min_size=BLOCK, max_size=BLOCK))
+def test_random_blocks_are_refused(block: bytes) -> None:
+    """A block of noise is DataError, and nothing else comes out."""
+    if any(block):
+        with pytest.raises(DataError):
+            parse_header(block)
+
+
+@given(st.data())
+def test_no_changed_byte_passes(data: st.DataObject) -> None:
+    """The checksum notices any byte that changes the header's meaning."""
+    block = bytearray(make_header("boot/kernel", 1234))
+    position = data.draw(st.integers(0, BLOCK - 1))
+    block[position] ^= data.draw(st.integers(1, 255))
+    try:
+        header = parse_header(bytes(block))
+    except DataError:
+        return
+    assert header == Header("boot/kernel", 1234)  # the checksum field itself has room for other spellings
+
+
+@pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.DIRTYPE, tarfile.CHRTYPE, b"x", b"S"])
+def test_only_regular_files_are_members(kind: bytes) -> None:
+    """Links, devices, directories and extended headers are refused by name."""
+    info = tarfile.TarInfo("boot/x")
+    info.type = kind
+    with pytest.raises(DataError, match="no regular file"):
+        parse_header(info.tobuf(tarfile.USTAR_FORMAT))
+
+
+def test_long_names_are_split() -> None:
+    """A name of up to 255 bytes goes into the prefix; a longer one, or one without a slash, is refused."""
+    long = "boot/" + "d" * 100 + "/" + "f" * 100
+    assert parse_header(make_header(long, 1)) == Header(long, 1)
+    assert tarfile.TarInfo.frombuf(make_header(long, 1), "utf-8", "strict").name == long
+
+    for bad in ("x" * 101, "a/" * 130 + "b", "x" * 160 + "/y"):
+        with pytest.raises(DataError, match="too long"):
+            make_header(bad, 1)
+
+
+def test_a_zero_block_is_the_end_and_a_short_one_is_an_error() -> None:
+    """The end is told apart from a cut."""
+    assert parse_header(bytes(BLOCK)) is None
+    with pytest.raises(DataError, match="cut short"):
+        parse_header(bytes(BLOCK - 1))
+
+
+@given(st.integers(0, 2**40))
+def test_padding(size: int) -> None:
+    """Whole blocks, never more than one too many."""
+    assert padded(size) % BLOCK == 0
+    assert 0 <= padded(size) - size < BLOCK
+
+
+def test_the_tar_of_the_system_lists_and_extracts(tmp_path: Path) -> None:
+    """GNU tar finds in our bytes what we put in."""
+    archive = io.BytesIO()
+    for name, data in (("manifest.json", b"{}"), ("boot/kernel", b"k" * 700)):
+        archive.write(make_header(name, len(data)) + data + bytes(padded(len(data)) - len(data)))
+    archive.write(END)
+    (tmp_path / "x.tar").write_bytes(archive.getvalue())
+    subprocess.run(["tar", "xf", "x.tar"], cwd=tmp_path, check=True)
+
+    assert (tmp_path / "boot/kernel").read_bytes() == b"k" * 700
+    assert (tmp_path / "manifest.json").read_bytes() == b"{}"
