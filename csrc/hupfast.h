@@ -80,8 +80,8 @@ enum {
 typedef struct {
     uint64_t offset;
     uint64_t length;
-    uint8_t sha256[32]; /* of these bytes, when has_sha256 is not 0 */
-    int has_sha256;
+    uint8_t digest[32];   /* of these bytes; the first digest_size bytes count */
+    uint32_t digest_size; /* 32: SHA-256; 20: SHA-1, as in block maps of version 1.3; 0: not checked */
 } hup_range;
 
 /* What to do. All that it points to is borrowed until hup_writer_open returns. */

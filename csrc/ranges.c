@@ -19,6 +19,11 @@ int hup_ranges_init(struct hup_ranges *ranges, const hup_range *items, size_t co
         if (items[i].offset < end || items[i].length == 0 || items[i].length > UINT64_MAX - items[i].offset)
             return hup_fail(error, HUP_E_USAGE, items[i].offset, items[i].length,
                             "range %zu is empty, overlaps the one before, or is out of order", i);
+        if (items[i].digest_size && items[i].digest_size != SHA_DIGEST_LENGTH &&
+            items[i].digest_size != SHA256_DIGEST_LENGTH)
+            return hup_fail(error, HUP_E_USAGE, items[i].offset, items[i].length,
+                            "range %zu has a digest of %" PRIu32 " bytes, which is neither SHA-1 nor SHA-256", i,
+                            items[i].digest_size);
         end = items[i].offset + items[i].length;
     }
     /* One more than needed, so that an empty map (write nothing) is not mistaken for no map (write all). */
@@ -73,7 +78,31 @@ bool hup_ranges_aligned(const struct hup_ranges *ranges, uint64_t align, uint64_
 void hup_range_check_begin(struct hup_range_check *check, const struct hup_ranges *ranges)
 {
     *check = (struct hup_range_check){ .ranges = ranges };
-    SHA256_Init(&check->digest);
+    SHA256_Init(&check->sha256);
+    SHA1_Init(&check->sha1);
+}
+
+static void feed(struct hup_range_check *check, const hup_range *range, const uint8_t *data, size_t size)
+{
+    if (range->digest_size == SHA256_DIGEST_LENGTH)
+        SHA256_Update(&check->sha256, data, size);
+    else if (range->digest_size == SHA_DIGEST_LENGTH)
+        SHA1_Update(&check->sha1, data, size);
+}
+
+/* Whether the range that has been fed has its digest; ready for the next one. */
+static bool matches(struct hup_range_check *check, const hup_range *range)
+{
+    uint8_t digest[SHA256_DIGEST_LENGTH] = { 0 };
+
+    if (range->digest_size == SHA256_DIGEST_LENGTH) {
+        SHA256_Final(digest, &check->sha256);
+        SHA256_Init(&check->sha256);
+    } else if (range->digest_size == SHA_DIGEST_LENGTH) {
+        SHA1_Final(digest, &check->sha1);
+        SHA1_Init(&check->sha1);
+    }
+    return memcmp(digest, range->digest, range->digest_size) == 0;
 }
 
 int hup_range_check_update(struct hup_range_check *check, const uint8_t *data, size_t size, hup_error *error)
@@ -86,20 +115,14 @@ int hup_range_check_update(struct hup_range_check *check, const uint8_t *data, s
         uint64_t from = check->offset > range->offset ? check->offset : range->offset;
         uint64_t until = range->offset + range->length;
         uint64_t stop = until < end ? until : end;
-        uint8_t digest[32];
 
-        if (range->has_sha256)
-            SHA256_Update(&check->digest, data + (from - check->offset), (size_t)(stop - from));
+        feed(check, range, data + (from - check->offset), (size_t)(stop - from));
         if (stop < until)
             break; /* the rest of this range comes later */
-        if (range->has_sha256) {
-            SHA256_Final(digest, &check->digest);
-            SHA256_Init(&check->digest);
-            if (memcmp(digest, range->sha256, sizeof digest) != 0)
-                return hup_fail(error, HUP_E_DIGEST, range->offset, range->length,
-                                "the image does not have the block map's SHA-256 at %" PRIu64 " to %" PRIu64,
-                                range->offset, until);
-        }
+        if (!matches(check, range))
+            return hup_fail(error, HUP_E_DIGEST, range->offset, range->length,
+                            "the image does not have the block map's checksum at %" PRIu64 " to %" PRIu64,
+                            range->offset, until);
         check->index++;
     }
     check->offset = end;

@@ -24,12 +24,13 @@ bool hup_ranges_next(const struct hup_ranges *ranges, uint64_t *from, uint64_t e
 /* True when every border is a multiple of `align`, but for one at `image_size`. */
 bool hup_ranges_aligned(const struct hup_ranges *ranges, uint64_t align, uint64_t image_size);
 
-/* Checks the SHA-256 of each range that has one, as the image goes by from its start to its end. */
+/* Checks the digest of each range that has one, as the image goes by from its start to its end. */
 struct hup_range_check {
     const struct hup_ranges *ranges;
     size_t index;      /* the range that `offset` is in or before */
     uint64_t offset;   /* bytes of the image seen */
-    SHA256_CTX digest; /* of the part of that range seen so far */
+    SHA256_CTX sha256; /* of the part of that range seen so far, when its digest is one */
+    SHA_CTX sha1;      /* the same */
 };
 
 void hup_range_check_begin(struct hup_range_check *check, const struct hup_ranges *ranges);

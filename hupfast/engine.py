@@ -126,11 +126,15 @@ def version() -> str:
 
 @dataclass(frozen=True)
 class Range:
-    """A part of the raw image that is to be written: offset, length in bytes, SHA-256 or None."""
+    """
+    A part of the raw image that is to be written: offset and length in bytes.
+
+    digest: of these bytes, SHA-256 (32 bytes) or SHA-1 (20 bytes, as in block maps of version 1.3), or None.
+    """
 
     offset: int
     length: int
-    sha256: bytes | None = None
+    digest: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -285,7 +289,7 @@ def _c_ranges(ranges: Sequence[Range], keep: list[Any]) -> Any:
     keep.append(array)
     for c_range, item in zip(array, ranges, strict=False):
         c_range.offset, c_range.length = item.offset, item.length
-        if item.sha256 is not None:
-            c_range.sha256 = list(item.sha256)
-            c_range.has_sha256 = 1
+        if item.digest is not None:
+            c_range.digest = list(item.digest)
+            c_range.digest_size = len(item.digest)
     return array

@@ -53,7 +53,11 @@ def load_map(path: str | os.PathLike[str] | None, image_size: int | None) -> Bma
 
 
 def check_digest(stream: Source, wanted: str | None) -> bytes | None:
-    """Check the digest now where the source can be read twice; else return what the engine has to check."""
+    """
+    Check the digest now where the source can be read twice, and arrange for it to be checked as it is read for good.
+
+    Returns what the engine has to check: None where the bytes that it sees are not those that were promised.
+    """
     if wanted is None:
         return None
     try:
@@ -71,10 +75,9 @@ def check_digest(stream: Source, wanted: str | None) -> bytes | None:
         if engine.sha256_fd(fd, origin.size) != digest:
             raise DigestError(f"{stream.name} does not have the SHA-256 {wanted}; nothing was written")
         stream.rewind()
+    from hupfast.source.decode import DecodedSource
+
+    if isinstance(stream, DecodedSource):
+        stream.expect_sha256(digest)
         return None
-    if origin is not stream:
-        raise Refused(
-            f"the SHA-256 of {stream.name} can be checked only after it is decoded and written: "
-            "download it to a file first, or leave --sha256 out"
-        )
     return digest

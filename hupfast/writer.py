@@ -23,7 +23,7 @@ from hupfast.errors import Refused, UsageError
 from hupfast.examine import check_digest, examine, known_size, load_map
 from hupfast.feed import ProgressFunction, feed, wait
 from hupfast.source import open_source
-from hupfast.target import check_target
+from hupfast.target import check_not_source, check_target
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -217,6 +217,7 @@ def write_image(
         size = known_size(stream, info, image_size)
         block_map = load_map(bmap, size)
         found = check_target(target, image_size=size or (info.least_size if info else None), create=create)
+        check_not_source(found, stream.origin.fileno())
         late_digest = check_digest(stream, sha256)
         if block_map is not None:
             _check_map(stream, block_map, budget, progress)
@@ -275,7 +276,7 @@ def verify_image(
 
 def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressFunction | None) -> None:
     """Decode the image once without a target: every checksum of the map is checked before a range is written."""
-    if all(item.sha256 is None for item in block_map.ranges):
+    if all(item.digest is None for item in block_map.ranges):
         return
     if not stream.seekable:
         raise Refused(

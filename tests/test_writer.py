@@ -154,8 +154,17 @@ def test_sha256_of_gzip(image, target, tmp_path):
     """The digest is of the file as it is stored, also when it is decoded here."""
     packed = tmp_path / "image.gz"
     packed.write_bytes(subprocess.run(["gzip", "-c", "-1", image.raw], stdout=subprocess.PIPE, check=True).stdout)
-    write_image(packed, target, sha256=hashlib.sha256(packed.read_bytes()).hexdigest())
+    right = hashlib.sha256(packed.read_bytes()).hexdigest()
+    write_image(packed, target, sha256=right)
     assert holds(target, image)
+    for digest, works in ((right, True), ("00" * 32, False)):
+        with subprocess.Popen(["cat", packed], stdout=subprocess.PIPE) as cat:
+            assert cat.stdout is not None
+            if works:
+                write_image(cat.stdout.fileno(), target, sha256=digest)
+            else:
+                with pytest.raises(errors.DigestError):
+                    write_image(cat.stdout.fileno(), target, sha256=digest)
 
 
 def test_memory_budget(image, target):
@@ -253,3 +262,9 @@ def test_zero_copy_input(image, target):
         report = writer.finish()
     assert report.verified
     assert holds(target, image)
+
+
+def test_image_onto_itself(image):
+    """A target that is the image itself is refused."""
+    with pytest.raises(errors.TargetError, match="is the image itself"):
+        write_image(image.raw, image.raw)

@@ -30,8 +30,8 @@ int main(void)
 
     fill(image, SIZE, 3);
     for (size_t i = 0; i < 3; i++) {
-        hup_digest_sha256(image + items[i].offset, (size_t)items[i].length, items[i].sha256);
-        items[i].has_sha256 = i != 1;
+        hup_digest_sha256(image + items[i].offset, (size_t)items[i].length, items[i].digest);
+        items[i].digest_size = i == 1 ? 0 : 32;
     }
     CHECK_EQUAL(hup_ranges_init(&ranges, items, 3, &error), HUP_OK);
 
@@ -56,6 +56,14 @@ int main(void)
     image[4096 + 4095] ^= 1;
     image[500] ^= 1; /* in the range without a sum */
     CHECK_EQUAL(walk(&ranges, 777), HUP_OK);
+
+    SHA1(image + 101, 899, ranges.items[1].digest);
+    ranges.items[1].digest_size = 20;
+    for (size_t piece = 1; piece < 2 * SIZE; piece = piece * 3 + 1)
+        CHECK_EQUAL(walk(&ranges, piece), HUP_OK);
+    image[999] ^= 1;
+    for (size_t piece = 1; piece < 2 * SIZE; piece = piece * 3 + 1)
+        CHECK_EQUAL(walk(&ranges, piece), HUP_E_DIGEST);
     hup_ranges_destroy(&ranges);
 
     items[2].length = SIZE; /* goes on behind the image's end */

@@ -1,0 +1,171 @@
+"""`hupfast write` and `hupfast verify`: one image, one block device or file."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import click
+
+from hupfast.cli.output import (
+    Size,
+    ask,
+    human,
+    json_option,
+    print_json,
+    progress,
+    quiet_option,
+    say,
+    yes_option,
+)
+from hupfast.errors import Cancelled, DataError
+
+if TYPE_CHECKING:
+    from hupfast.source import Source
+    from hupfast.target import Target
+    from hupfast.writer import Report
+
+_memory_option = click.option(
+    "--memory", type=Size(), default="16M", show_default=True, help="Budget for buffers and decoders."
+)
+_bmap_option = click.option("--bmap", metavar="FILE", help="Block map: only the blocks that it lists count.")
+
+
+def _check_hex(ctx: click.Context, param: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not (len(value) == 64 and set(value.lower()) <= set("0123456789abcdef")):
+        raise click.BadParameter("a SHA-256 is 64 hexadecimal digits")
+    return value
+
+
+_image_argument = click.argument("image")
+_target_argument = click.argument("target")
+
+
+@click.command(short_help="Write an image to a block device or file.")
+@_image_argument
+@_target_argument
+@_bmap_option
+@click.option(
+    "--sha256", metavar="HEX", callback=_check_hex, help="The SHA-256 that IMAGE, as it is stored, must have."
+)
+@click.option("--verify/--no-verify", default=True, show_default=True, help="Read the target back, and compare.")
+@click.option("--skip-unchanged", is_flag=True, help="Read first, and leave alone what is there already.")
+@_memory_option
+@yes_option
+@json_option
+@quiet_option
+def write(
+    image: str,
+    target: str,
+    bmap: str | None,
+    sha256: str | None,
+    verify: bool,
+    skip_unchanged: bool,
+    memory: int,
+    yes: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """
+    Overwrite TARGET with IMAGE.
+
+    IMAGE is a file, an http:// or https:// address, or - for standard input: raw, zstd, gzip, xz or bzip2.
+    TARGET is a block device or a file; a file that does not exist is made.
+    """
+    from hupfast.writer import write_image
+
+    with _open(image, memory) as source:
+        found = _preflight(source, target, memory, bmap)
+        if found.exists:
+            ask(_question(found), yes=yes, stdin_is_data=image == "-")
+        with progress(quiet, source) as show:
+            try:
+                report = write_image(
+                    source,
+                    target,
+                    memory=memory,
+                    verify=verify,
+                    bmap=bmap,
+                    sha256=sha256,
+                    skip_unchanged=skip_unchanged,
+                    create=True,
+                    progress=show,
+                )
+            except KeyboardInterrupt:
+                raise Cancelled(
+                    f"interrupted: {target} may hold a part of the image only; run the same command again"
+                ) from None
+    _tell(report, source.name, target, "wrote", as_json, quiet)
+
+
+@click.command(short_help="Compare a block device or file with an image.")
+@_image_argument
+@_target_argument
+@_bmap_option
+@_memory_option
+@json_option
+@quiet_option
+def verify(image: str, target: str, bmap: str | None, memory: int, as_json: bool, quiet: bool) -> None:
+    """
+    Compare TARGET with IMAGE past every cache, and name the first bytes that differ.
+
+    Nothing is written, and TARGET may be in use. IMAGE is what `hupfast write` takes.
+    """
+    from hupfast.writer import verify_image
+
+    with _open(image, memory) as source, progress(quiet, source, {"write": "compare"}) as show:
+        report = verify_image(source, target, memory=memory, bmap=bmap, progress=show)
+    _tell(report, source.name, target, "compared", as_json, quiet)
+
+
+def _open(image: str, memory: int) -> Source:
+    from hupfast.source import open_source
+
+    source = open_source(image, memory=memory)
+    try:
+        if not source.peek(1):  # what a failed download leaves behind, or a failed program in a pipe
+            raise DataError(f"{source.name} is empty: there is no image in it")
+        if source.peek(262)[257:] == b"ustar":
+            raise DataError(f"{source.name} is a tar archive, no image; if it is a bundle, use hupfast update")
+    except BaseException:
+        source.close()
+        raise
+    return source
+
+
+def _preflight(source: Source, target: str, memory: int, bmap: str | None) -> Target:
+    """Refuse what write_image would refuse, so that the user is asked when nothing else can be refused."""
+    from hupfast.examine import examine, known_size, load_map
+    from hupfast.target import check_not_source, check_target
+
+    info = examine(source, memory - source.memory)
+    size = known_size(source, info, None)
+    block_map = load_map(bmap, size)
+    least = block_map.image_size if block_map else info.least_size if info else None
+    found = check_target(target, image_size=size or least, create=True)
+    check_not_source(found, source.origin.fileno())
+    return found
+
+
+def _question(target: Target) -> str:
+    details = [human(target.size), target.model]
+    if target.partitions:
+        details.append(f"with {', '.join(target.partitions)}")
+    what = "all of " if target.is_block else ""
+    return f"Overwrite {what}{target.path} ({', '.join(filter(None, details))})?"
+
+
+def _tell(report: Report, image: str, target: str, done: str, as_json: bool, quiet: bool) -> None:
+    if as_json:
+        print_json({"ok": True, "exit_code": 0, "image": image, "target": target, **report.as_dict()})
+        return
+    if quiet:
+        return
+    rate = human(report.image_size / max(report.seconds, 1e-3))
+    line = f"{done} {human(report.image_size)} in {report.seconds:.1f} s ({rate}/s)"
+    if done == "wrote":
+        line += ", read back and compared" if report.verified else ", not read back"
+        parts = [(report.zeroed, "zeroes"), (report.unchanged, "there already")]
+        line += "".join(f", {human(size)} {what}" for size, what in parts if size)
+    if report.unmapped:
+        line += f", {human(report.unmapped)} not in the block map"
+    say(line)
