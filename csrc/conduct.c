@@ -161,6 +161,8 @@ int hup_conduct(struct hup_run *run)
     hup_error error = { .status = HUP_E_CANCELLED };
     int status = stages(run, &error);
 
+    if (!status)
+        status = hup_target_keep(&run->target, &error);
     if (status && !hup_gate_stopped(&run->gate))
         hup_gate_fail(&run->gate, &error);
     if (status)

@@ -189,9 +189,6 @@ void hup_writer_cancel(hup_writer *writer);
 /* Stop if need be, join every thread, close and free all. NULL is allowed. */
 void hup_writer_close(hup_writer *writer);
 
-/* SHA-256 of `length` bytes of fd (UINT64_MAX: to its end) from its position, without filling the page cache. */
-int hup_sha256_fd(int fd, uint64_t length, uint8_t digest[32], hup_error *error);
-
 /* SHA-256 of memory. */
 int hup_sha256(const void *data, size_t size, uint8_t digest[32], hup_error *error);
 

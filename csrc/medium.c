@@ -99,10 +99,10 @@ int hup_target_read(struct hup_target *target, uint64_t offset, void *memory, si
     size_t want = (size + target->align - 1) / target->align * target->align, have = 0;
     unsigned tries = 0;
 
-    if (!atomic_load(&target->direct))
-        posix_fadvise(target->fd, (off_t)offset, (off_t)want, POSIX_FADV_DONTNEED);
     while (have < size) {
         bool direct = atomic_load(&target->direct);
+        if (!direct) /* the medium is to answer, and not the cache */
+            posix_fadvise(target->fd, (off_t)(offset + have), (off_t)(want - have), POSIX_FADV_DONTNEED);
         ssize_t part = pread(target->fd, into + have, want - have, (off_t)(offset + have));
         if (part < 0) {
             if (again(errno, &tries))

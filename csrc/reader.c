@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
-#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -78,7 +77,7 @@ static bool wait_readable(const struct hup_reader *reader)
 }
 
 /* Move one piece. 1: go on; 0: the end. */
-static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *left, hup_error *error)
+static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *done, hup_error *error)
 {
     struct hup_input *input = &reader->run->input;
     void *memory;
@@ -89,8 +88,9 @@ static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *
         return status;
     if (size > PIECE)
         size = PIECE;
-    if (size > *left)
-        size = (size_t)*left;
+    uint64_t left = reader->length - *done;
+    if (size > left)
+        size = (size_t)left;
     if (size == 0)
         return 0;
     ssize_t got = -1;
@@ -100,12 +100,11 @@ static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *
         got = read_retrying(reader->fd, memory, size);
     } while (got < 0 && errno == EAGAIN && !cache->file);
     if (got < 0)
-        return hup_fail_errno(error, HUP_E_SOURCE, errno, reader->length - *left, size, "reading the image failed");
+        return hup_fail_errno(error, HUP_E_SOURCE, errno, *done, size, "reading the image at %" PRIu64 " failed",
+                              *done);
     if (got == 0 && reader->length != UINT64_MAX)
-        return hup_fail(error, HUP_E_SOURCE, reader->length - *left, *left, "the image ends %" PRIu64 " bytes early",
-                        *left);
-    if (*left != UINT64_MAX)
-        *left -= (uint64_t)got;
+        return hup_fail(error, HUP_E_SOURCE, *done, left, "the image ends %" PRIu64 " bytes early", left);
+    *done += (uint64_t)got;
     cache_advance(cache, reader->fd, (size_t)got);
     status = hup_input_commit(input, (size_t)got, error);
     return status ? status : got > 0;
@@ -115,11 +114,11 @@ static void *read_all(void *argument)
 {
     struct hup_reader *reader = argument;
     struct cache cache = cache_open(reader->fd);
-    uint64_t left = reader->length;
+    uint64_t done = 0;
     hup_error error = { 0 };
     int status;
 
-    while ((status = read_piece(reader, &cache, &left, &error)) > 0)
+    while ((status = read_piece(reader, &cache, &done, &error)) > 0)
         ;
     cache_close(&cache, reader->fd);
     if (status < 0 && !hup_gate_stopped(&reader->run->gate))
@@ -132,31 +131,4 @@ int hup_reader_start(struct hup_reader *reader, struct hup_run *run, int fd, uin
 {
     *reader = (struct hup_reader){ .run = run, .fd = fd, .length = length };
     return hup_run_thread(&reader->thread, read_all, reader, error);
-}
-
-int hup_sha256_fd(int fd, uint64_t length, uint8_t digest[32], hup_error *error)
-{
-    struct cache cache = cache_open(fd);
-    uint8_t *memory = malloc(PIECE);
-    uint64_t left = length;
-    SHA256_CTX state;
-    ssize_t got = 1;
-
-    if (!memory)
-        return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot allocate a read buffer");
-    SHA256_Init(&state);
-    while (left && (got = read_retrying(fd, memory, left < PIECE ? (size_t)left : PIECE)) > 0) {
-        SHA256_Update(&state, memory, (size_t)got);
-        cache_advance(&cache, fd, (size_t)got);
-        left -= left == UINT64_MAX ? 0 : (uint64_t)got;
-    }
-    int number = errno;
-    free(memory);
-    cache_close(&cache, fd);
-    SHA256_Final(digest, &state);
-    if (got < 0)
-        return hup_fail_errno(error, HUP_E_SOURCE, number, 0, 0, "reading failed");
-    if (left && left != UINT64_MAX)
-        return hup_fail(error, HUP_E_SOURCE, length - left, left, "the data ends %" PRIu64 " bytes early", left);
-    return HUP_OK;
 }

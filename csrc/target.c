@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <linux/fs.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -65,6 +66,27 @@ static int measure(struct hup_target *target, const hup_config *config, hup_erro
     return HUP_OK;
 }
 
+/* Make a file that has no name yet, in the folder of path: should this process die, nothing is left. */
+static int open_nameless(const char *path, int flags)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
+    int fd = folder && access(path, F_OK) < 0 ? open_retrying(folder, (flags & ~O_EXCL) | O_TMPFILE) : -1;
+
+    free(folder);
+    return fd;
+}
+
+/* Open what is there, or make what is not: without a name where the filesystem can, else under its own. */
+static int open_any(struct hup_target *target, const char *path, int flags)
+{
+    if (!target->blank)
+        return open_retrying(path, flags);
+    int fd = open_nameless(path, flags);
+    target->nameless = fd >= 0;
+    return fd >= 0 ? fd : open_retrying(path, flags | O_CREAT);
+}
+
 int hup_target_open(struct hup_target *target, const hup_config *config, hup_error *error)
 {
     *target = (struct hup_target){ .fd = -1, .align = 1, .size = UINT64_MAX };
@@ -77,21 +99,19 @@ int hup_target_open(struct hup_target *target, const hup_config *config, hup_err
     /* O_EXCL without O_CREAT: the kernel says EBUSY for a block device that is mounted or held. It means nothing
      * for other files. Comparing may be done while somebody else uses the device. */
     int flags = O_CLOEXEC | O_NOCTTY | (write ? O_RDWR | O_EXCL : O_RDONLY);
-    if (write && (config->flags & HUP_CREATE)) {
-        flags |= O_CREAT;
-        target->blank = true;
-    }
-    target->fd = open_retrying(config->target, flags | (direct ? O_DIRECT : 0));
+    target->blank = write && (config->flags & HUP_CREATE);
+    if (target->blank && !(target->path = strdup(config->target)))
+        return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot keep the target's name");
+    target->fd = open_any(target, config->target, flags | (direct ? O_DIRECT : 0));
     if (target->fd < 0 && errno == EINVAL && direct) {
         direct = false; /* a filesystem without direct I/O; it may have made the file before it said so */
-        target->fd = open_retrying(config->target, target->blank ? flags & ~O_EXCL : flags);
+        target->fd = open_any(target, config->target, target->blank ? flags & ~O_EXCL : flags);
     }
+    int status;
     if (target->fd < 0)
-        return refuse(error, errno, config->target, errno == EBUSY ? "is mounted or held" : "cannot be opened");
-
-    int status = measure(target, config, error);
-    if (!status && target->blank && !(target->path = strdup(config->target)))
-        status = hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot keep the target's name");
+        status = refuse(error, errno, config->target, errno == EBUSY ? "is mounted or held" : "cannot be opened");
+    else
+        status = measure(target, config, error);
     if (status) {
         hup_target_close(target);
         return status;
@@ -102,9 +122,23 @@ int hup_target_open(struct hup_target *target, const hup_config *config, hup_err
     return HUP_OK;
 }
 
+int hup_target_keep(struct hup_target *target, hup_error *error)
+{
+    char self[40];
+
+    if (!target->nameless)
+        return HUP_OK;
+    snprintf(self, sizeof self, "/proc/self/fd/%d", target->fd);
+    if (linkat(AT_FDCWD, self, AT_FDCWD, target->path, AT_SYMLINK_FOLLOW) < 0)
+        return hup_fail_errno(error, HUP_E_MEDIUM, errno, 0, 0, "the image is complete, but could not be named %s",
+                              target->path);
+    target->nameless = false;
+    return hup_target_flush(target, error); /* and the name to the medium */
+}
+
 void hup_target_discard(struct hup_target *target)
 {
-    if (target->path)
+    if (target->path && !target->nameless)
         unlink(target->path);
 }
 

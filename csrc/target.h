@@ -12,6 +12,7 @@ struct hup_target {
     bool device;        /* a block device */
     bool blank;         /* made by this run: what was not written reads as zeroes */
     char *path;         /* owned: of a blank target; else NULL */
+    bool nameless;      /* a blank target that has not got its name yet */
     atomic_bool direct; /* O_DIRECT is on */
     uint32_t align;     /* offsets, lengths and memory of direct I/O are multiples of this */
     uint64_t size;      /* bytes it has; UINT64_MAX: it grows */
@@ -20,6 +21,9 @@ struct hup_target {
 /* Open as the config says. HUP_E_TARGET when it cannot be used; then nothing was changed. */
 int hup_target_open(struct hup_target *target, const hup_config *config, hup_error *error);
 void hup_target_close(struct hup_target *target);
+
+/* The image is complete: give a file that this run made its name. HUP_E_MEDIUM when that fails. */
+int hup_target_keep(struct hup_target *target, hup_error *error);
 
 /* The run has failed: remove a file that it made. It may have its full length, and would pass for an image. */
 void hup_target_discard(struct hup_target *target);

@@ -112,13 +112,6 @@ def sha256(data: bytes) -> bytes:
     return bytes(ffi.buffer(digest))
 
 
-def sha256_fd(fd: int, length: int | None = None) -> bytes:
-    """SHA-256 of `length` bytes (None: all that follow) of fd, leaving the page cache as it was. SourceError."""
-    digest, error = ffi.new("uint8_t[32]"), _error()
-    check(lib.hup_sha256_fd(fd, _UNKNOWN if length is None else length, digest, error), error)
-    return bytes(ffi.buffer(digest))
-
-
 def version() -> str:
     """Versions of the engine and of libzstd."""
     return str(ffi.string(lib.hup_version()).decode())

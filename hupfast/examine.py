@@ -8,7 +8,9 @@ import os
 from typing import TYPE_CHECKING
 
 from hupfast import engine
+from hupfast.engine import MEMORY_DEFAULT, Run
 from hupfast.errors import DigestError, MemoryBudgetError, Refused, UsageError
+from hupfast.feed import ProgressFunction, checking, feed, wait
 
 if TYPE_CHECKING:
     from hupfast.bmap import Bmap
@@ -52,7 +54,9 @@ def load_map(path: str | os.PathLike[str] | None, image_size: int | None) -> Bma
     return block_map
 
 
-def check_digest(stream: Source, wanted: str | None) -> bytes | None:
+def check_digest(
+    stream: Source, wanted: str | None, memory: int = MEMORY_DEFAULT, progress: ProgressFunction | None = None
+) -> bytes | None:
     """
     Check the digest now where the source can be read twice, and arrange for it to be checked as it is read for good.
 
@@ -66,18 +70,25 @@ def check_digest(stream: Source, wanted: str | None) -> bytes | None:
         digest = b""
     if len(digest) != 32:
         raise UsageError("a SHA-256 is 64 hexadecimal digits")
-    origin = stream.origin
-    fd = origin.fileno() if origin.seekable else None
-    if fd is not None:
-        stream.rewind()
-        fd = origin.fileno()
-        assert fd is not None
-        if engine.sha256_fd(fd, origin.size) != digest:
-            raise DigestError(f"{stream.name} does not have the SHA-256 {wanted}; nothing was written")
-        stream.rewind()
+    if stream.origin.seekable:
+        _check_whole(stream, digest, memory, progress)
     from hupfast.source.decode import DecodedSource
 
     if isinstance(stream, DecodedSource):
         stream.expect_sha256(digest)
         return None
     return digest
+
+
+def _check_whole(stream: Source, digest: bytes, memory: int, progress: ProgressFunction | None) -> None:
+    """Read the file as it is stored through the engine, which writes nothing, and start it again."""
+    stream.rewind()
+    origin = stream.origin
+    with Run("check", None, memory=memory, format="raw", image_size=origin.size, sha256=digest) as run:
+        show = checking(progress)
+        feed(run, origin, show)
+        try:
+            wait(run, show)
+        except DigestError as error:
+            raise DigestError(f"{stream.name} does not have the SHA-256 {digest.hex()}; nothing was written") from error
+    stream.rewind()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hupfast.engine import Progress, Run
@@ -20,6 +21,13 @@ ProgressFunction = Callable[[Progress], None]
 """Called about ten times a second on the calling thread; what it raises stops the run and comes out."""
 
 _TICK = 0.1
+
+
+def checking(progress: ProgressFunction | None) -> ProgressFunction | None:
+    """A progress function for a pass that reads the image, and writes nothing: its phase is "check"."""
+    if progress is None:
+        return None
+    return lambda now: progress(replace(now, phase="check"))
 
 
 def feed(run: Run, stream: Source, progress: ProgressFunction | None) -> None:

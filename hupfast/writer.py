@@ -14,14 +14,14 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hupfast import engine
 from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run
 from hupfast.errors import Refused, UsageError
 from hupfast.examine import check_digest, examine, known_size, load_map
-from hupfast.feed import ProgressFunction, feed, wait
+from hupfast.feed import ProgressFunction, checking, feed, wait
 from hupfast.source import open_source
 from hupfast.target import check_not_source, check_target
 
@@ -218,7 +218,7 @@ def write_image(
         block_map = load_map(bmap, size)
         found = check_target(target, image_size=size or (info.least_size if info else None), create=create)
         check_not_source(found, stream.origin.fileno())
-        late_digest = check_digest(stream, sha256)
+        late_digest = check_digest(stream, sha256, budget, progress)
         if block_map is not None:
             _check_map(stream, block_map, budget, progress)
         with Run(
@@ -284,10 +284,6 @@ def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressF
             "to be read twice: download it to a file first"
         )
 
-    def show(now: Progress) -> None:
-        if progress is not None:
-            progress(replace(now, phase="check"))
-
     with Run(
         "check",
         None,
@@ -296,6 +292,7 @@ def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressF
         image_size=block_map.image_size,
         ranges=block_map.ranges,
     ) as run:
+        show = checking(progress)
         feed(run, stream, show)
         wait(run, show)
     stream.rewind()

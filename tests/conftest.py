@@ -13,6 +13,9 @@ import pytest
 
 MIB = 2**20
 
+# Programs that tests start in this folder must not take hupfast/ beside them, which has no engine, for the package.
+os.environ["PYTHONSAFEPATH"] = "1"
+
 
 def sanitized() -> bool:
     """Is the engine under test built with a sanitizer? Memory cannot be measured then."""

@@ -1,7 +1,6 @@
 """The binding: what the head of an image says, digests, and statuses that become exceptions."""
 
 import hashlib
-import os
 
 import pytest
 from hypothesis import given
@@ -40,17 +39,6 @@ def test_probe_chunked(image):
 def test_sha256(data):
     """The engine's SHA-256 is SHA-256."""
     assert engine.sha256(data) == hashlib.sha256(data).digest()
-
-
-def test_sha256_fd(image):
-    """Of a descriptor: from its position, so many bytes; too few are a SourceError."""
-    with open(image.raw, "rb") as file:
-        os.lseek(file.fileno(), 1000, os.SEEK_SET)
-        assert engine.sha256_fd(file.fileno(), 100_000) == hashlib.sha256(image.bytes[1000:101_000]).digest()
-        os.lseek(file.fileno(), 0, os.SEEK_SET)
-        assert engine.sha256_fd(file.fileno()) == hashlib.sha256(image.bytes).digest()
-        with pytest.raises(errors.SourceError, match="early"):
-            engine.sha256_fd(file.fileno(), 1)
 
 
 def test_errors_carry_what_the_engine_knows(tmp_path):

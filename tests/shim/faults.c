@@ -163,16 +163,34 @@ static void note(const struct fault *fault, uint64_t offset, uint64_t length)
 
 /* -------- does it go wrong now? -------- */
 
+/* A file that is being made may have no name yet (O_TMPFILE): it is on the filesystem of the one that is not there. */
+static bool is_nameless(const struct stat *file)
+{
+    char folder[sizeof target];
+    struct stat there;
+
+    strcpy(folder, target);
+    char *slash = strrchr(folder, '/');
+    if (slash)
+        slash[1] = 0;
+    return S_ISREG(file->st_mode) && file->st_nlink == 0 && stat(slash ? folder : ".", &there) == 0 &&
+           file->st_dev == there.st_dev;
+}
+
 bool hup_faults_on(int fd)
 {
     struct stat this, that;
     int before = errno;
     bool same = false;
 
-    if (fault_count && fstat(fd, &this) == 0 && stat(target, &that) == 0)
-        same = S_ISBLK(this.st_mode) && S_ISBLK(that.st_mode)
-                   ? this.st_rdev == that.st_rdev
-                   : this.st_dev == that.st_dev && this.st_ino == that.st_ino;
+    if (!fault_count || fstat(fd, &this) < 0)
+        same = false;
+    else if (stat(target, &that) < 0)
+        same = is_nameless(&this);
+    else if (S_ISBLK(this.st_mode) && S_ISBLK(that.st_mode))
+        same = this.st_rdev == that.st_rdev;
+    else
+        same = this.st_dev == that.st_dev && this.st_ino == that.st_ino;
     errno = before;
     return same;
 }
