@@ -10,3 +10,12 @@ devices, contenders.py knows the command lines, measure.py runs one of them thro
 group of cgroup.py, rounds.py repeats and checks every target bit by bit, and stats.py, targets.py and
 report.py say what came out.
 """
+
+import sys
+from pathlib import Path
+
+# `python -m benchmarks` puts the tree first, where hupfast/ has no engine: the installed package goes before it.
+TREE = str(Path(__file__).parent.parent)
+if TREE in sys.path:
+    sys.path.remove(TREE)
+    sys.path.append(TREE)
