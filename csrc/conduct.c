@@ -150,7 +150,7 @@ static int stages(struct hup_run *run, hup_error *error)
     if (!status && (by_table || (write && (run->config.flags & HUP_READ_BACK)))) {
         atomic_store(&run->phase, HUP_PHASE_VERIFY);
         status = hup_readback(run);
-        atomic_store(&run->verified, 1);
+        run->verified = status == HUP_OK;
     }
     run->verify_ns = hup_clock_ns() - flushed;
     return status;

@@ -93,7 +93,8 @@ typedef struct {
     uint32_t workers;        /* decoders of a chunked image; 0: one for each processor */
     uint32_t depth;          /* writes in flight, at most 32; 0: 4 */
     uint32_t block;          /* bytes of one write, a power of two from 64 KiB to 4 MiB; 0: 1 MiB or what fits */
-    uint64_t memory;         /* budget of the whole engine in bytes; 0: HUP_MEMORY_DEFAULT */
+    uint64_t memory;         /* budget of the whole engine in bytes; 0: HUP_MEMORY_DEFAULT. Not counted: 16 bytes
+                                for each block (chunk) of the image, which the read-back compares with */
     uint64_t image_size;     /* bytes of the raw image, when the caller knows; else UINT64_MAX */
     const hup_range *ranges; /* sorted, not overlapping: what lies outside is not written; NULL: all */
     size_t range_count;

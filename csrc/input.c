@@ -94,8 +94,7 @@ int hup_input_acquire(struct hup_input *input, uint32_t timeout_ms, void **memor
         size_t at = (size_t)(input->filled % input->capacity);
         size_t room = (size_t)(input->capacity - (input->filled - released(input)));
         *memory = input->memory + at;
-        *size = room < input->capacity - at ? room : input->capacity - at;
-        input->acquired = true;
+        *size = input->acquired = room < input->capacity - at ? room : input->capacity - at;
     }
     pthread_mutex_unlock(&gate->lock);
     return status;
@@ -109,11 +108,11 @@ int hup_input_commit(struct hup_input *input, size_t used, hup_error *error)
     pthread_mutex_lock(&gate->lock);
     if (!input->acquired) {
         status = hup_fail(error, HUP_E_USAGE, 0, 0, "input was committed that was not acquired");
-    } else if (used > input->capacity - (input->filled - released(input))) {
+    } else if (used > input->acquired) {
         status = hup_fail(error, HUP_E_USAGE, 0, 0, "more input was committed than was acquired");
     } else {
         input->filled += used;
-        input->acquired = false;
+        input->acquired = 0;
         pthread_cond_broadcast(&input->data);
     }
     pthread_mutex_unlock(&gate->lock);

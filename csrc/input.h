@@ -15,7 +15,7 @@ struct hup_input {
     uint64_t filled;                /* bytes put in so far */
     uint64_t claimed;               /* bytes given to decoders so far */
     uint64_t held[HUP_WORKERS_MAX]; /* where the piece starts that a worker holds; UINT64_MAX: none */
-    bool acquired;                  /* the producer has memory in its hand */
+    size_t acquired;                /* bytes of memory that the producer has in its hand */
     bool ended;                     /* no more will be put in */
     bool closed;                    /* no more is wanted */
     bool hashing;                   /* `hash` is wanted */

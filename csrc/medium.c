@@ -97,7 +97,7 @@ int hup_target_read(struct hup_target *target, uint64_t offset, void *memory, si
 {
     uint8_t *into = memory;
     size_t want = (size + target->align - 1) / target->align * target->align, have = 0;
-    unsigned tries = 0;
+    unsigned tries = 0, inside = 0;
 
     while (have < size) {
         bool direct = atomic_load(&target->direct);
@@ -119,7 +119,7 @@ int hup_target_read(struct hup_target *target, uint64_t offset, void *memory, si
         /* Go on at a sector's start; what was read of it is read again. But the end of a file is its end. */
         size_t next = have + (size_t)part;
         if (next < size && direct && next % target->align) {
-            if (next / target->align * target->align == have && ++tries > 1)
+            if (next / target->align * target->align == have && ++inside > 1)
                 return *got = next, HUP_OK;
             next = next / target->align * target->align;
         }

@@ -46,8 +46,9 @@ struct hup_run {
     struct hup_tail tail; /* written by the one thread that has the last block */
 
     atomic_int phase;
-    _Atomic uint64_t image_size, decoded, done;                      /* progress */
-    _Atomic uint64_t written, zeroed, unchanged, unmapped, verified; /* bytes, for the report */
+    _Atomic uint64_t image_size, decoded, done;            /* progress */
+    _Atomic uint64_t written, zeroed, unchanged, unmapped; /* bytes, for the report */
+    bool verified;                                         /* it was read back, and is right */
     int format;
     uint64_t write_ns, flush_ns, verify_ns;
 };

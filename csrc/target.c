@@ -66,12 +66,23 @@ static int measure(struct hup_target *target, const hup_config *config, hup_erro
     return HUP_OK;
 }
 
+/* The folder of path; NULL when there is no memory. The caller owns it. */
+static char *folder_of(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
+}
+
 /* Make a file that has no name yet, in the folder of path: should this process die, nothing is left. */
 static int open_nameless(const char *path, int flags)
 {
-    const char *slash = strrchr(path, '/');
-    char *folder = slash ? strndup(path, (size_t)(slash - path + 1)) : strdup(".");
-    int fd = folder && access(path, F_OK) < 0 ? open_retrying(folder, (flags & ~O_EXCL) | O_TMPFILE) : -1;
+    struct stat status; /* of a link that leads nowhere too: it is a name that is taken */
+    char *folder = folder_of(path);
+    /* Without /proc the file could not be named at the end. */
+    int fd = folder && lstat(path, &status) < 0 && access("/proc/self/fd", F_OK) == 0
+                 ? open_retrying(folder, (flags & ~O_EXCL) | O_TMPFILE)
+                 : -1;
 
     free(folder);
     return fd;
@@ -122,18 +133,36 @@ int hup_target_open(struct hup_target *target, const hup_config *config, hup_err
     return HUP_OK;
 }
 
+/* Flush a folder, so that the name of a new file in it is on the medium. */
+static int flush_folder(const char *path)
+{
+    char *folder = folder_of(path);
+    int fd = folder ? open_retrying(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
+    int done = fd < 0 ? -1 : fsync(fd);
+    int number = errno;
+
+    if (fd >= 0)
+        close(fd);
+    free(folder);
+    /* Some filesystems cannot flush a folder, and need not. */
+    return done < 0 && number != EINVAL && number != EACCES ? number : 0;
+}
+
 int hup_target_keep(struct hup_target *target, hup_error *error)
 {
     char self[40];
 
-    if (!target->nameless)
+    if (!target->blank)
         return HUP_OK;
     snprintf(self, sizeof self, "/proc/self/fd/%d", target->fd);
-    if (linkat(AT_FDCWD, self, AT_FDCWD, target->path, AT_SYMLINK_FOLLOW) < 0)
-        return hup_fail_errno(error, HUP_E_MEDIUM, errno, 0, 0, "the image is complete, but could not be named %s",
-                              target->path);
+    if (target->nameless && linkat(AT_FDCWD, self, AT_FDCWD, target->path, AT_SYMLINK_FOLLOW) < 0)
+        return hup_fail_errno(error, errno == EEXIST ? HUP_E_TARGET : HUP_E_MEDIUM, errno, 0, 0,
+                              "the new file could not be named %s", target->path);
     target->nameless = false;
-    return hup_target_flush(target, error); /* and the name to the medium */
+    int number = flush_folder(target->path);
+    if (number)
+        return hup_fail_errno(error, HUP_E_MEDIUM, number, 0, 0, "the folder of %s could not be flushed", target->path);
+    return HUP_OK;
 }
 
 void hup_target_discard(struct hup_target *target)
@@ -171,6 +200,9 @@ void hup_target_buffer(struct hup_target *target)
 {
     int flags = fcntl(target->fd, F_GETFL);
 
+    /* First, and all of it: what the cache remembers of the target must answer no read from now on, and a large folio
+     * is dropped only by a range that holds all of it. */
+    posix_fadvise(target->fd, 0, 0, POSIX_FADV_DONTNEED);
     if (flags >= 0)
         fcntl(target->fd, F_SETFL, flags & ~O_DIRECT);
     atomic_store(&target->direct, false);

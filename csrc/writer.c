@@ -77,10 +77,19 @@ static void copy_config(struct hup_run *run, const hup_config *config)
     atomic_init(&run->image_size, config->image_size);
 }
 
+enum { INPUT_START = 64 << 10 }; /* of the input ring, until the image's head is known */
+
+/* Address space for the largest input ring that a layout may ask for. */
+static uint64_t input_most(uint64_t memory)
+{
+    uint64_t most = hup_table_frame_bound(64 << 20) * (HUP_WORKERS_MAX + 2);
+
+    return (memory < most ? memory : most) + INPUT_START;
+}
+
 /* Make all that a run needs from its start. What was made is freed again when something fails. */
 static int build(hup_writer *writer, const hup_config *config, hup_error *error)
 {
-    enum { INPUT_START = 64 << 10 };
     struct hup_run *run = &writer->run;
     int status;
 
@@ -90,7 +99,7 @@ static int build(hup_writer *writer, const hup_config *config, hup_error *error)
     if ((status = hup_gate_init(&run->gate, error)))
         goto free_ranges;
     if ((status =
-             hup_input_init(&run->input, &run->gate, run->config.memory + INPUT_START, config->sha256 != NULL, error)))
+             hup_input_init(&run->input, &run->gate, input_most(run->config.memory), config->sha256 != NULL, error)))
         goto free_gate;
     hup_input_resize(&run->input, INPUT_START);
     if ((status = hup_target_open(&run->target, config, error)))
@@ -159,7 +168,7 @@ static void fill_report(hup_writer *writer, hup_report *report)
     *report = (hup_report){
         .format = run->format,
         .direct = atomic_load(&run->target.direct),
-        .verified = atomic_load(&run->verified) || run->config.mode == HUP_MODE_VERIFY,
+        .verified = run->verified || run->config.mode == HUP_MODE_VERIFY,
         .workers = run->layout.workers,
         .depth = run->layout.depth,
         .block = run->layout.block,

@@ -25,6 +25,7 @@ from hupfast.manifest import (
 )
 from hupfast.system import digest, explained, read_chunks, write_chunks
 from hupfast.tar import END, make_header, padded
+from hupfast.target import in_dev
 
 IMAGE = "rootfs.img.zst"
 """Name of the image in every bundle that is made here."""
@@ -113,6 +114,8 @@ def create_bundle(
         raise UsageError(f"{out} cannot be made: there is no folder {out.parent}")
     if out.is_dir():
         raise UsageError(f"{out} is a folder; name the file to be made")
+    if in_dev(str(out)):
+        raise Refused(f"{out} lies where devices are: name a file elsewhere")
     if out.exists() and not force:
         raise Refused(f"{out} exists: say --force to replace it")
     packed = out.with_name(f".{out.name}.{os.getpid()}.zst")

@@ -8,6 +8,7 @@ image onto one target; hupfast.writer is the friendly side of it. Every call tha
 from __future__ import annotations
 
 import os
+from _thread import allocate_lock
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,8 @@ PROBE_SIZE = 4096
 _UNKNOWN = 2**64 - 1
 _FOREVER = 2**32 - 1
 _FORMATS = {lib.HUP_FORMAT_RAW: "raw", lib.HUP_FORMAT_ZSTD: "zstd", lib.HUP_FORMAT_CHUNKED: "chunked"}
+_FORMAT_NUMBERS = {"auto": lib.HUP_FORMAT_AUTO, **{name: number for number, name in _FORMATS.items()}}
+_MODES = {"write": lib.HUP_MODE_WRITE, "verify": lib.HUP_MODE_VERIFY, "check": lib.HUP_MODE_CHECK}
 _PHASES = {
     lib.HUP_PHASE_WRITE: "write",
     lib.HUP_PHASE_FLUSH: "flush",
@@ -42,12 +45,12 @@ _EXCEPTIONS: dict[int, type[errors.HupfastError]] = {
     lib.HUP_E_SOURCE: errors.SourceError,
     lib.HUP_E_MEDIUM: errors.MediumError,
     lib.HUP_E_MISMATCH: errors.MismatchError,
-    lib.HUP_E_TOO_LARGE: errors.DataError,
+    lib.HUP_E_TOO_LARGE: errors.HupfastError,
     lib.HUP_E_CANCELLED: errors.Cancelled,
 }
 
 _ADVICE = {
-    lib.HUP_E_MEDIUM: "the medium may be failing or gone",
+    lib.HUP_E_MEDIUM: "the medium may be failing, full or gone",
     lib.HUP_E_MISMATCH: "write the image again, and replace the medium if this comes back",
     lib.HUP_E_TOO_LARGE: "use a larger target; what it holds now is not usable",
     lib.HUP_E_SOURCE: "run the same command again",
@@ -172,8 +175,12 @@ class Run:
         sha256: bytes | None = None,
         table_sha256: bytes | None = None,
     ) -> None:
-        if memory <= 0:
-            raise errors.UsageError("the memory budget must be more than 0 bytes")
+        _check_numbers(memory, workers, depth, block, image_size)
+        for digest in (sha256, table_sha256):
+            if digest is not None and len(digest) != 32:
+                raise errors.UsageError("a SHA-256 is 32 bytes")
+        if mode not in _MODES or format not in _FORMAT_NUMBERS:
+            raise errors.UsageError(f"there is no mode {mode!r}, or no format {format!r}")
         config = ffi.new("hup_config *")
         keep = [config]  # cffi frees what nothing refers to
 
@@ -183,8 +190,7 @@ class Run:
 
         if target is not None:
             config.target = borrowed("char[]", os.fsencode(target))
-        config.mode = getattr(lib, f"HUP_MODE_{mode.upper()}")
-        config.format = getattr(lib, f"HUP_FORMAT_{format.upper()}")
+        config.mode, config.format = _MODES[mode], _FORMAT_NUMBERS[format]
         config.flags = (
             (lib.HUP_READ_BACK if read_back else 0)
             | (lib.HUP_SKIP_UNCHANGED if skip_unchanged else 0)
@@ -204,6 +210,8 @@ class Run:
 
         handle, error = ffi.new("hup_writer **"), _error()
         self._handle = ffi.NULL
+        self._room: memoryview | None = None
+        self._closing = allocate_lock()  # cancel comes from any thread
         check(lib.hup_writer_open(config, handle, error), error)
         self._handle = handle[0]
 
@@ -217,18 +225,28 @@ class Run:
         Free input memory of the engine, to be filled from its start and then committed.
 
         Waits for room; None when `timeout` seconds pass first. Empty when the run needs no more input.
-        The memoryview is the engine's memory: do not touch it after commit, or after the run is closed.
+        The memoryview is the engine's memory: it is released by commit and close, and parts that were cut from it must
+        not be used after that.
         """
         memory, size, error = ffi.new("void **"), ffi.new("size_t *"), _error()
         milliseconds = _FOREVER if timeout is None else int(timeout * 1000)
         status = check(lib.hup_writer_acquire(self._live(), milliseconds, memory, size, error), error)
         if status == lib.HUP_RUNNING:
             return None
-        return memoryview(ffi.buffer(memory[0], size[0])) if size[0] else memoryview(bytearray())
+        self._room = memoryview(ffi.buffer(memory[0], size[0])) if size[0] else memoryview(bytearray())
+        return self._room
+
+    def _release_room(self) -> None:
+        if self._room is not None:
+            self._room.release()
+            self._room = None
 
     def commit(self, size: int) -> None:
         """The first `size` bytes of the acquired memory are input now."""
         error = _error()
+        if size < 0:
+            raise errors.UsageError("less than nothing was committed")
+        self._release_room()
         check(lib.hup_writer_commit(self._live(), size, error), error)
 
     def read_fd(self, fd: int, length: int | None = None) -> None:
@@ -256,11 +274,19 @@ class Run:
 
     def cancel(self) -> None:
         """Ask the run to stop; from any thread. Waiting calls then raise Cancelled."""
-        lib.hup_writer_cancel(self._live())
+        with self._closing:
+            if self._handle:
+                lib.hup_writer_cancel(self._handle)
 
     def close(self) -> None:
-        """Stop if need be, join every thread, close the target. May be called twice."""
-        handle, self._handle = self._handle, ffi.NULL
+        """
+        Stop if need be, join every thread, close the target. May be called twice.
+
+        Only when no other thread is inside acquire, commit, read_fd, end or wait: cancel() first, and join it.
+        """
+        with self._closing:
+            handle, self._handle = self._handle, ffi.NULL
+        self._release_room()
         lib.hup_writer_close(handle)
 
     def __enter__(self) -> Run:
@@ -270,6 +296,15 @@ class Run:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _check_numbers(memory: int, workers: int, depth: int, block: int, image_size: int | None) -> None:
+    if not 0 < memory < 2**62:
+        raise errors.UsageError(f"a memory budget of {memory} bytes makes no sense")
+    if any(not 0 <= number < 2**31 for number in (workers, depth, block)):
+        raise errors.UsageError("workers, depth and block are not negative, and below 2 GiB")
+    if image_size is not None and not 0 <= image_size < 2**63:
+        raise errors.UsageError(f"an image of {image_size} bytes makes no sense")
 
 
 def format_name(number: int) -> str:

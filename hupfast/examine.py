@@ -5,12 +5,14 @@ What is found out about an image before a byte of the target changes: its kind, 
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hupfast import engine
 from hupfast.engine import MEMORY_DEFAULT, Run
-from hupfast.errors import DigestError, MemoryBudgetError, Refused, UsageError
+from hupfast.errors import DataError, DigestError, MemoryBudgetError, Refused, UsageError
 from hupfast.feed import ProgressFunction, checking, feed, wait
+from hupfast.target import Target, check_not_source, check_target
 
 if TYPE_CHECKING:
     from hupfast.bmap import Bmap
@@ -33,11 +35,55 @@ def examine(stream: Source, budget: int) -> engine.ImageInfo | None:
 
 
 def known_size(stream: Source, info: engine.ImageInfo | None, promised: int | None) -> int | None:
-    """Raw bytes of the image, when that is known in advance."""
-    if info is None:
-        return promised
-    found = stream.size if info.format == "raw" else info.image_size
+    """Raw bytes of the image, when that is known in advance. DataError when they are not the promised ones."""
+    found = None if info is None else stream.size if info.format == "raw" else info.image_size
+    if found is not None and promised is not None and found != promised:
+        raise DataError(f"{stream.name} has {found} bytes, and not the {promised} that were promised")
     return promised if found is None else found
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What is known before a run. size: raw bytes of the image or None. target: as check_target found it."""
+
+    size: int | None
+    block_map: Bmap | None
+    target: Target
+
+
+def prepare(
+    stream: Source,
+    target: str | os.PathLike[str],
+    memory: int,
+    *,
+    bmap: str | os.PathLike[str] | None = None,
+    image_size: int | None = None,
+    create: bool = False,
+    writing: bool = True,
+) -> Prepared:
+    """Refuse all that can be refused by looking at the image's head, the block map and the target."""
+    if memory <= 0:
+        needed = stream.memory + 2**20
+        raise MemoryBudgetError(
+            f"decoding {stream.name} takes {stream.memory >> 10} KiB of memory, and leaves nothing of the budget: "
+            f"set --memory {-(-needed // 2**20)}M",
+            needed=needed,
+        )
+    info = examine(stream, memory)
+    size = known_size(stream, info, image_size)
+    if size is None and info is not None and info.format == "raw" and not stream.end_is_told:
+        raise Refused(
+            f"the server does not tell the size of {stream.name}, so that a raw image that breaks off would pass for a "
+            "whole one: compress it, or download it to a file first"
+        )
+    block_map = load_map(bmap, size)
+    if block_map is not None:
+        size = block_map.image_size
+    at_least = size if size is not None else info.least_size if info else None
+    found = check_target(target, image_size=at_least, create=create, writing=writing)
+    if writing:
+        check_not_source(found, stream.origin.fileno())
+    return Prepared(size, block_map, found)
 
 
 def load_map(path: str | os.PathLike[str] | None, image_size: int | None) -> Bmap | None:

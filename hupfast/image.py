@@ -27,6 +27,7 @@ from hupfast.errors import DataError, HupfastError, Refused, UsageError
 from hupfast.source import open_source
 from hupfast.system import SUFFIX, explained, fsync_path, write_all
 from hupfast.table import Chunk, Table, chunk_count, is_chunk_size, read_table, serialize_table, table_size
+from hupfast.target import in_dev
 
 if TYPE_CHECKING:
     from hupfast.source import Source, SourceLike
@@ -127,6 +128,8 @@ def _check_out(path: Path, force: bool) -> None:
     try:
         mode = path.lstat().st_mode
     except FileNotFoundError:
+        if in_dev(str(path)):
+            raise Refused(f"{path} lies where devices are: name a file elsewhere to pack into") from None
         if not path.parent.is_dir():
             raise Refused(f"{path} cannot be made: there is no folder {path.parent}") from None
         return

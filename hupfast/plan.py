@@ -26,7 +26,6 @@ from hupfast.version import version_key
 STEPS = ("image", "slot", "boot", "switch")
 """The stages that write, in order."""
 
-_NEXT_STEP = {"begun": "image", "image": "slot", "stamping": "image", "slot": "boot", "boot": "switch"}
 _STATE_RESERVE = 1 << 20
 
 
@@ -35,8 +34,8 @@ class Plan:
     """
     What an update will do. Sizes in bytes.
 
-    first_step: of STEPS; a later one than "image" when an update of the same bundle was cut off and goes on.
-    again: the slot holds this bundle, or a part of it, already, so that only what differs is written. disarm:
+    again: the slot held this bundle, or a part of it, when it was last seen, so that what is there is read, and only
+    what differs is written: the journal tells what was done, never what the slot holds now. disarm:
     the bootloader must first forget an older trial. memory_needed: the least budget the image asks for.
     spool: bytes of boot files that wait on the state partition, because the bundle is a stream.
     """
@@ -53,17 +52,11 @@ class Plan:
     bundle_image_size: int
     memory: int
     memory_needed: int
-    first_step: str
     again: bool
     disarm: bool
     stamp: Stamp
     boot: BootPlan
     spool: int
-
-    @property
-    def steps(self) -> tuple[str, ...]:
-        """The stages that will be carried out."""
-        return STEPS[STEPS.index(self.first_step) :]
 
     def as_dict(self) -> dict[str, object]:
         """The plan for JSON output."""
@@ -79,7 +72,7 @@ class Plan:
         return {
             **own,
             "target_path": str(self.target_path),
-            "steps": self.steps,
+            "steps": STEPS,
             "slot": asdict(self.stamp),
             "boot": boot,
         }
@@ -127,7 +120,6 @@ def make_plan(
     )
     spool = sum(member.size for member in boot.members) if is_stream else 0
     _check_space(machine, boot, spool)
-    first_step = _first_step(machine, situation, digest, boot)
     transaction, record = machine.state.transaction, machine.record(target.name)
     there = {found.manifest for found in (transaction, record) if found is not None}
     return Plan(
@@ -143,8 +135,7 @@ def make_plan(
         bundle_image_size=manifest.image.size,
         memory=wish.memory,
         memory_needed=needed,
-        first_step=first_step,
-        again=first_step == "image" and digest in there,
+        again=digest in there,
         disarm=situation.boot.trial is not None or situation.boot.failed is not None,
         stamp=plan_stamp(board, target, active_path),
         boot=boot,
@@ -250,18 +241,3 @@ def _check_space(machine: Machine, boot: BootPlan, spool: int) -> None:
         raise Refused(
             f"the update needs {needed} bytes in {machine.state_directory}, and {state.free} are free; make room there"
         )
-
-
-def _first_step(machine: Machine, situation: Situation, digest: str, boot: BootPlan) -> str:
-    """
-    Where an update that was cut off goes on; "image" for everything that is not exactly its continuation.
-    """
-    transaction = machine.state.transaction
-    if situation.kind != "interrupted" or transaction is None or transaction.manifest != digest:
-        return "image"
-    if transaction.target == situation.running:
-        return "image"
-    step = _NEXT_STEP.get(transaction.stage, "image")
-    if step == "switch" and any(change.action in ("write", "replace", "remove") for change in boot.changes):
-        return "boot"
-    return step

@@ -79,7 +79,7 @@ def check_not_source(target: Target, fd: int | None) -> None:
 
 
 def _new_file(path: str, create: bool) -> Target:
-    if _in_dev(path):
+    if in_dev(path):
         raise TargetError(f"there is no device {path}: check the name (lsblk lists all)")
     if not create:
         raise TargetError(f"{path} does not exist")
@@ -126,7 +126,7 @@ def _may_write(path: str, device: Device, root: str) -> None:
 
 
 def _regular_file(path: str, status: os.stat_result, writing: bool, root: str) -> Target:
-    if writing and _in_dev(path):
+    if writing and in_dev(path):
         raise TargetError(
             f"{path} is an ordinary file in /dev, not a device, perhaps left there by a mistake: "
             "remove it, and check the name (lsblk lists all)"
@@ -145,7 +145,7 @@ def _regular_file(path: str, status: os.stat_result, writing: bool, root: str) -
     )
 
 
-def _in_dev(path: str) -> bool:
+def in_dev(path: str) -> bool:
     """Whether a path that is no device lies where devices are, and so was mistyped. /dev/shm is for files."""
     for full in (os.path.abspath(path), os.path.realpath(path)):
         if full.startswith("/dev/") and not full.startswith("/dev/shm/"):

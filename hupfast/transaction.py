@@ -24,7 +24,7 @@ from hupfast.journal import SlotRecord, Transaction
 from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
-from hupfast.plan import Plan, Wish, make_plan
+from hupfast.plan import STEPS, Plan, Wish, make_plan
 from hupfast.situation import Situation
 from hupfast.slot import apply_stamp
 from hupfast.spool import empty_spool, fetch_boot_files
@@ -144,9 +144,8 @@ def _install(
     announce("fetch")
     read = fetch_boot_files(bundle, plan.boot.members, machine.spool_directory)
     try:
-        if plan.first_step == "image":
-            _begin(machine, plan, manifest, digest)
-        for step in plan.steps:
+        _begin(machine, plan, manifest, digest)
+        for step in STEPS:
             announce(step)
             if step == "image":
                 report = write_image(
@@ -169,6 +168,7 @@ def _install(
                 machine.bootloader.switch(plan.target, trial=True)
                 machine.journal.advance("switched")
     except (HupfastError, KeyboardInterrupt) as error:
+        _disarm(machine, plan)
         cancelled = isinstance(error, (KeyboardInterrupt, Cancelled))
         # The error that stopped the update is the one to be seen, also when it cannot even be noted.
         with suppress(HupfastError):
@@ -195,6 +195,13 @@ def _begin(machine: Machine, plan: Plan, manifest: Manifest, digest: str) -> Non
     if machine.record(plan.running) is None:  # it was not installed by hupfast, and it works: it is running
         state = state.with_slot(plan.running, SlotRecord("", plan.running_version, "", confirmed=True))
     machine.journal.save(replace(state, transaction=transaction))
+
+
+def _disarm(machine: Machine, plan: Plan) -> None:
+    """After a failure the board boots what it booted before, also when the switch was cut off behind its write."""
+    with suppress(HupfastError):
+        if machine.bootloader.state().trial == plan.target:
+            machine.bootloader.switch(plan.running, trial=False)
 
 
 def _prepare_slot(machine: Machine, plan: Plan) -> None:

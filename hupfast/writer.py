@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Any
 from hupfast import engine
 from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run
 from hupfast.errors import Refused, UsageError
-from hupfast.examine import check_digest, examine, known_size, load_map
+from hupfast.examine import check_digest, prepare
 from hupfast.feed import ProgressFunction, checking, feed, wait
 from hupfast.source import open_source
-from hupfast.target import check_not_source, check_target
+from hupfast.target import check_target
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -213,14 +213,10 @@ def write_image(
     started = time.monotonic()
     with open_source(source, memory=memory) as stream:
         budget = memory - stream.memory
-        info = examine(stream, budget)
-        size = known_size(stream, info, image_size)
-        block_map = load_map(bmap, size)
-        found = check_target(target, image_size=size or (info.least_size if info else None), create=create)
-        check_not_source(found, stream.origin.fileno())
+        ready = prepare(stream, target, budget, bmap=bmap, image_size=image_size, create=create)
         late_digest = check_digest(stream, sha256, budget, progress)
-        if block_map is not None:
-            _check_map(stream, block_map, budget, progress)
+        if ready.block_map is not None:
+            _check_map(stream, ready.block_map, budget, progress)
         with Run(
             "write",
             target,
@@ -228,12 +224,12 @@ def write_image(
             format=stream.format,
             read_back=verify,
             skip_unchanged=skip_unchanged,
-            create=create and not found.exists,
+            create=create and not ready.target.exists,
             workers=workers,
             depth=depth,
             block=block,
-            image_size=size,
-            ranges=None if block_map is None else block_map.ranges,
+            image_size=ready.size,
+            ranges=None if ready.block_map is None else ready.block_map.ranges,
             sha256=late_digest,
             table_sha256=table_sha256,
         ) as run:
@@ -258,17 +254,14 @@ def verify_image(
     started = time.monotonic()
     with open_source(source, memory=memory) as stream:
         budget = memory - stream.memory
-        info = examine(stream, budget)
-        size = known_size(stream, info, None)
-        block_map = load_map(bmap, size)
-        check_target(target, image_size=size or (info.least_size if info else None), writing=False)
+        ready = prepare(stream, target, budget, bmap=bmap, writing=False)
         with Run(
             "verify",
             target,
             memory=budget,
             format=stream.format,
-            image_size=size,
-            ranges=None if block_map is None else block_map.ranges,
+            image_size=ready.size,
+            ranges=None if ready.block_map is None else ready.block_map.ranges,
         ) as run:
             feed(run, stream, progress)
             return _report(wait(run, progress), time.monotonic() - started)

@@ -42,7 +42,10 @@ class Size(_IntType):
         unit = text[len(number) :].strip().upper().removesuffix("IB")
         if not (number.isascii() and number.isdigit() and len(number) < 16) or unit not in _FACTORS:
             self.fail(f"{text!r} is no size: write bytes, or a number with K, M, G or T", param, ctx)
-        return int(number) << _FACTORS[unit]
+        size = int(number) << _FACTORS[unit]
+        if size >= 1 << 62:
+            self.fail(f"{text!r} is more than any machine has", param, ctx)
+        return size
 
 
 def as_size(size: int) -> str:

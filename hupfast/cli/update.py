@@ -209,24 +209,22 @@ def _show_plan(plan: Plan) -> None:
     running = f"slot {plan.running} runs" + (f" version {plan.running_version}" if plan.running_version else "")
     say(f"board {plan.board}: {running}")
     say(f"would install {plan.name} {plan.version} into slot {plan.target} ({plan.target_path}):")
-    if "image" in plan.steps:
-        say(
-            f"  image       {human(plan.bundle_image_size)} to read, {human(plan.image_size)} to write,"
-            f" the slot has {human(plan.slot_size)};"
-            f" memory {human(plan.memory)}, at least {human(plan.memory_needed)}"
-        )
-    if "slot" in plan.steps and not plan.stamp.is_empty:
+    say(
+        f"  image       {human(plan.bundle_image_size)} to read, {human(plan.image_size)} to write,"
+        f" the slot has {human(plan.slot_size)};"
+        f" memory {human(plan.memory)}, at least {human(plan.memory_needed)}"
+    )
+    if not plan.stamp.is_empty:
         parts = [f"label {plan.stamp.label}"] if plan.stamp.label else []
         parts += ["a fresh UUID"] if plan.stamp.fresh_uuid else []
         parts += [f"kept: {', '.join(plan.stamp.keep)}"] if plan.stamp.keep else []
         say(f"  slot        {'; '.join(parts)}")
-    if "boot" in plan.steps:
-        for change in plan.boot.changes:
-            say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)})")
-        say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
+    for change in plan.boot.changes:
+        say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)})")
+    say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
     say(f"  bootloader  tries slot {plan.target} at the next boot, and falls back to slot {plan.running}")
-    if "image" not in plan.steps:
-        say(f"an earlier run was cut off; this one goes on with: {', '.join(plan.steps)}")
+    if plan.again:
+        say("the slot held some of it when it was last seen: what is there is read, and only what differs is written")
     say("nothing was written")
 
 

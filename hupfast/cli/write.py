@@ -71,10 +71,12 @@ def write(
     IMAGE is a file, an http:// or https:// address, or - for standard input: raw, zstd, gzip, xz or bzip2.
     TARGET is a block device or a file; a file that does not exist is made.
     """
+    from hupfast.examine import prepare
     from hupfast.writer import write_image
 
     with _open(image, memory) as source:
-        found = _preflight(source, target, memory, bmap)
+        # All that can be refused is refused before the question.
+        found = prepare(source, target, memory - source.memory, bmap=bmap, create=True).target
         if found.exists:
             ask(_question(found), yes=yes, stdin_is_data=image == "-")
         with progress(quiet, source) as show:
@@ -91,9 +93,8 @@ def write(
                     progress=show,
                 )
             except KeyboardInterrupt:
-                raise Cancelled(
-                    f"interrupted: {target} may hold a part of the image only; run the same command again"
-                ) from None
+                state = "may hold a part of the image only" if found.exists else "was not made"
+                raise Cancelled(f"interrupted: {target} {state}; run the same command again") from None
     _tell(report, source.name, target, "wrote", as_json, quiet)
 
 
@@ -130,20 +131,6 @@ def _open(image: str, memory: int) -> Source:
         source.close()
         raise
     return source
-
-
-def _preflight(source: Source, target: str, memory: int, bmap: str | None) -> Target:
-    """Refuse what write_image would refuse, so that the user is asked when nothing else can be refused."""
-    from hupfast.examine import examine, known_size, load_map
-    from hupfast.target import check_not_source, check_target
-
-    info = examine(source, memory - source.memory)
-    size = known_size(source, info, None)
-    block_map = load_map(bmap, size)
-    least = block_map.image_size if block_map else info.least_size if info else None
-    found = check_target(target, image_size=size or least, create=True)
-    check_not_source(found, source.origin.fileno())
-    return found
 
 
 def _question(target: Target) -> str:

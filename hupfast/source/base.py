@@ -24,11 +24,13 @@ class Source:
     size: bytes that will come in all, None when unknown.
     taken: bytes that readinto and take_peeked have given out; those that C reads are not counted.
     seekable: rewind() works.
+    end_is_told: a stream that broke off is told from one that is complete.
     format: "auto", or "raw" when the bytes were decoded here and must not be looked at again.
     memory: bytes that reading and decoding take here; the engine's budget is smaller by so much.
     """
 
     seekable = False
+    end_is_told = True
     format = "auto"
     memory = 0
 

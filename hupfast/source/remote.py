@@ -85,6 +85,7 @@ class HttpSource(Source):
             raise SourceError(
                 f"{self.name}: the server compressed the file on its own ({coding}); let it send it as it is"
             )
+        self.end_is_told = response.length is not None or bool(response.chunked)
         return response.length
 
     def _read(self, buffer: memoryview) -> int:

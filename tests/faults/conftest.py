@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -123,6 +124,11 @@ class Command:
             assert process.poll() is None, process.communicate()
             time.sleep(0.002)
 
+    def hits(self) -> list[Hit]:
+        """What went wrong until now."""
+        lines = self.log.read_text().splitlines() if self.log.exists() else []
+        return [Hit(op, kind, int(at), int(n)) for op, kind, at, n in map(str.split, lines)]
+
     def finish(self, process: "subprocess.Popen[str]", *, as_json: bool = True) -> Ended:
         """Wait for the end. It must be an orderly one: no traceback, and one error that is one line."""
         out, words = process.communicate(timeout=60)
@@ -139,6 +145,21 @@ class Command:
     def __call__(self, *argv: str | Path, fault: str = "", on: Path | None = None) -> Ended:
         """Run it with --json, quietly."""
         return self.finish(self.start(*argv, "--json", "--quiet", fault=fault, on=on))
+
+    def with_image_changed(self, *argv: str | Path, image: Path) -> Ended:
+        """Run it, and change a bit near the image's end when it has begun to read the image for the second time."""
+        process = self.start(*argv, "--json", "--quiet", fault="source:slow:1:inf", on=image)
+        at = [0]
+        while all(before <= after for before, after in pairwise(at)):
+            assert process.poll() is None, process.communicate()
+            time.sleep(0.002)
+            at = [hit.offset for hit in self.hits()]
+        with open(image, "r+b") as file:
+            file.seek(-300, os.SEEK_END)
+            byte = file.read(1)[0]
+            file.seek(-300, os.SEEK_END)
+            file.write(bytes([byte ^ 8]))
+        return self.finish(process)
 
 
 @pytest.fixture(scope="session")
@@ -282,3 +303,33 @@ def target(request: pytest.FixtureRequest) -> Target:
     """The device where there can be one, else the file."""
     found: Target = request.getfixturevalue("device" if os.geteuid() == 0 else "slot")
     return found
+
+
+@pytest.fixture
+def mounted(tmp_path: Path) -> Iterator[Callable[[str, int], Path]]:
+    """Makes a small tmpfs or ext4; the latter lies in the file tmp_path / "ext4"."""
+    made = []
+
+    def mount(kind: str, size: int) -> Path:
+        if os.geteuid() != 0:
+            pytest.skip("mounting needs root")
+        folder = tmp_path / f"on {kind}"
+        folder.mkdir()
+        argv = ["mount", "-t", "tmpfs", "-o", f"size={size}", "none", folder]
+        if kind == "ext4":
+            if not shutil.which("mkfs.ext4"):
+                pytest.skip("mkfs.ext4 is not installed")
+            disk = tmp_path / kind
+            disk.write_bytes(b"")
+            os.truncate(disk, size)
+            subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", disk], check=True)
+            argv = ["mount", "-o", "loop", disk, folder]
+        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"no mounting here: {done.stderr.strip()}")
+        made.append(folder)
+        return folder
+
+    yield mount
+    for folder in made:
+        subprocess.run(["umount", folder], check=True)

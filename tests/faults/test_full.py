@@ -2,8 +2,6 @@
 
 import errno
 import os
-import shutil
-import subprocess
 
 import pytest
 
@@ -11,28 +9,9 @@ MIB = 2**20
 
 
 @pytest.fixture(params=["tmpfs", "ext4"])
-def folder(request, tmp_path):
-    """A folder on a filesystem with room for less than 3 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("mounting needs root")
-    path = tmp_path / "full"
-    path.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "none", path]
-    if request.param == "ext4":
-        if not shutil.which("mkfs.ext4"):
-            pytest.skip("mkfs.ext4 is not installed")
-        disk = tmp_path / "disk"
-        disk.write_bytes(b"")
-        os.truncate(disk, 2 * MIB)
-        subprocess.run(["mkfs.ext4", "-q", "-O", "^has_journal", disk], check=True)
-        mount = ["mount", "-o", "loop", disk, path]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"no mounting here: {done.stderr.strip()}")
-    try:
-        yield path
-    finally:
-        subprocess.run(["umount", path], check=True)
+def folder(request, mounted):
+    """A folder on a filesystem with room for less than the image."""
+    return mounted(request.param, 2 * MIB)
 
 
 @pytest.mark.parametrize("image", ["raw", "zst", "chunked.zst"])

@@ -37,26 +37,13 @@ def test_killed(command, images, request, image, where):
     assert target.holds(images.bytes)
 
 
-@pytest.mark.parametrize("image", ["raw", "zst", "unsized.zst", "chunked.zst", "gz"])
-def test_killed_new_file(command, images, tmp_path, image):
-    """A file that the write has made itself, and not finished, is no obstacle for the next one."""
-    path = tmp_path / "new"
-    argv = ["write", "-y", "--memory=8M", images.paths[image], path]
-
-    assert start_and_kill(command, argv, 0.05, fault="source:slow:9:inf", on=images.paths[image])
-    ended = command(*argv)
-
-    assert (ended.code, ended.json.get("error")) == (0, None)
-    assert path.read_bytes() == images.bytes
-
-
-def test_killed_while_flushing(command, images, device):
+def test_killed_while_flushing(command, images, target):
     """Killed in the flush, which the caller never saw the end of."""
-    argv = ["write", "-y", images.paths["chunked.zst"], device.path]
+    argv = ["write", "-y", images.paths["chunked.zst"], target.path]
 
-    assert start_and_kill(command, argv, 0, fault="flush:slow:1", on=device.path)
+    assert start_and_kill(command, argv, 0, fault="flush:slow:1", on=target.path)
     assert command(*argv).code == 0
-    assert device.holds(images.bytes)
+    assert target.holds(images.bytes)
 
 
 def test_source_dies(command, images, slot):

@@ -1,8 +1,12 @@
 """Whatever the target does wrong ends in exit 6 with the place, or with the right bytes on it."""
 
 import errno
+import os
+import random
 
 import pytest
+
+MIB = 2**20
 
 EIO, ENOSPC, EINVAL, EAGAIN = errno.EIO, errno.ENOSPC, errno.EINVAL, errno.EAGAIN
 
@@ -198,3 +202,28 @@ def test_cache_does_not_answer(command, images, device, image, fault):
 
     assert bool(ended.hits) == bool(fault)
     assert (ended.code, ended.json.get("kind")) == (6, "MismatchError")
+
+
+def test_large_folios(command, tmp_path, mounted):
+    """The page cache keeps a file in pieces that are larger than a read; these are given up too."""
+    image, folder, backing = tmp_path / "image", mounted("ext4", 24 * MIB), tmp_path / "ext4"
+    data = random.Random(7).randbytes(12 * MIB)
+    image.write_bytes(data)
+    slot = folder / "slot"
+    assert command("write", "-y", image, slot).code == 0
+
+    for place in (MIB, 5 * MIB, 11 * MIB):
+        on_disk = backing.read_bytes().index(data[place : place + 512])
+        with open(slot, "rb") as file:
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            assert file.read() == data  # now the cache has it
+        with open(backing, "r+b") as medium:
+            medium.seek(on_disk)
+            medium.write(b"rust")
+        ended = command("verify", "--memory=1M", image, slot, fault="read:nodirect:1:inf", on=slot)
+        with open(backing, "r+b") as medium:
+            medium.seek(on_disk)
+            medium.write(data[place : place + 4])
+
+        assert (ended.code, ended.json.get("kind")) == (6, "MismatchError")
+        assert ended.json["offset"] == place

@@ -68,15 +68,24 @@ def test_flipped(command, images, slot, image):
     assert (len(ended.hits), ended.code) == (1, 5)
 
 
-@pytest.mark.parametrize("n", [9, 22])
-def test_flipped_with_digest(command, images, slot, n):
-    """With --sha256, also where it has none: when the file is hashed, and when it is read again to be written."""
+def test_flipped_with_digest(command, images, slot):
+    """With --sha256, also where it has none; nothing is written then."""
     path = images.paths["raw"]
     digest = hashlib.sha256(images.bytes).hexdigest()
-    fault = f"source:flip:{n}"
-    ended = command("write", "-y", "--sha256", digest, path, slot.path, fault=fault, on=path)
+    ended = command("write", "-y", "--sha256", digest, path, slot.path, fault="source:flip:9", on=path)
 
     assert (len(ended.hits), ended.code) == (1, 5)
+    assert slot.is_untouched_from(0)
+
+
+def test_changed_after_the_digest(command, images, slot, tmp_path):
+    """The digest holds for what is written, and not only for what was there when it was checked."""
+    path = tmp_path / "image"
+    path.write_bytes(images.bytes)
+    digest = hashlib.sha256(images.bytes).hexdigest()
+    ended = command.with_image_changed("write", "-y", "--sha256", digest, path, slot.path, image=path)
+
+    assert (ended.code, ended.json["kind"]) == (5, "DigestError")
 
 
 @pytest.mark.parametrize(
