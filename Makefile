@@ -28,8 +28,8 @@ asan: $(VENV)/installed ## Run both under AddressSanitizer and UndefinedBehavior
 	@$(MESON) setup --reconfigure build/asan -Db_sanitize=address,undefined -Db_lundef=false \
 		-Dpython.platlibdir=/site -Dpython.purelibdir=/site >/dev/null
 	$(SAN_OPTIONS) $(MESON) test -C build/asan --print-errorlogs
-	@DESTDIR=$(CURDIR)/build/asan/root $(MESON) install -C build/asan --quiet
-	$(SAN_OPTIONS) PYTHONPATH=$(CURDIR)/build/asan/root/site HUPFAST_SANITIZED=1 \
+	@DESTDIR=$(CURDIR)/build/asan/destdir $(MESON) install -C build/asan --quiet
+	$(SAN_OPTIONS) PYTHONPATH=$(CURDIR)/build/asan/destdir/site HUPFAST_SANITIZED=1 \
 		LD_PRELOAD="$$(cc -print-file-name=libasan.so) $$(cc -print-file-name=libubsan.so)" $(BIN)/pytest -s -p no:cacheprovider
 
 tsan: $(VENV)/tools ## Run the C tests under ThreadSanitizer
