@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from conftest import content, image_bytes
 from hupfast import ImageWriter, errors, verify_image, write_image
+from hupfast.source import open_source
 
 OLD = b"old content "
 
@@ -268,3 +269,38 @@ def test_image_onto_itself(image):
     """A target that is the image itself is refused."""
     with pytest.raises(errors.TargetError, match="is the image itself"):
         write_image(image.raw, image.raw)
+
+
+def test_no_more_is_taken_than_was_handed_out(image, target):
+    """Committing more than acquire gave is an error, although the ring has room for it."""
+    with ImageWriter(target, format="raw") as writer:
+        room = len(writer.acquire())
+        with pytest.raises(errors.UsageError, match="more input was committed"):
+            writer.commit(room + 1)
+
+
+def test_memory_is_taken_back(target):
+    """What acquire gave cannot be touched after commit."""
+    with ImageWriter(target, format="raw") as writer:
+        room = writer.acquire()
+        room[:4] = b"data"
+        writer.commit(4)
+        with pytest.raises(ValueError, match="released"):
+            room[0] = 1
+
+
+def test_promised_size(image, target):
+    """An image of another size than promised is refused before anything is written, raw ones too."""
+    before = content(target)
+    for source in (image.raw, image.chunked):
+        with pytest.raises(errors.DataError, match="promised"):
+            write_image(source, target, image_size=len(image.bytes) + 1)
+    assert content(target) == before
+
+
+def test_raw_image_of_unknown_end(target):
+    """A raw image from a server that tells no size could break off unnoticed: refused."""
+    source = open_source(io.BytesIO(b"raw image " * 1000))
+    source.size, source.end_is_told = None, False
+    with pytest.raises(errors.Refused, match="does not tell the size"):
+        write_image(source, target)
