@@ -64,11 +64,11 @@ format: $(VENV)/tools ## Bring all files into the style
 	clang-format -i $(C_FILES)
 
 wheel: $(VENV)/tools ## Build a wheel into dist/
-	$(BIN)/pip wheel -q --no-deps --no-build-isolation -Cinstall-args=--strip -w dist .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip wheel -q --no-deps --no-build-isolation -Cinstall-args=--strip -w dist .
 	@ls dist/*.whl
 
 dev: $(VENV)/tools ## Install hupfast for editing instead: C is rebuilt at import
-	$(BIN)/pip install -q --no-build-isolation --config-settings=build-dir=build/dev -e .
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/pip install -q --no-build-isolation --config-settings=build-dir=build/dev -e .
 
 clean: ## Remove all that was built
 	rm -rf build dist $(VENV)
