@@ -82,6 +82,15 @@ def in_use(device: Device, root: str = "/") -> str | None:
     )
 
 
+def mounted_at(place: str, root: str = "/") -> str | None:
+    """The number of the device that is mounted at `place`, the topmost one; None when it is no device."""
+    for process in ("1", "self"):
+        found = [number for number, where in _mounts(root, (process,)) if where == place]
+        if found:
+            return None if found[-1].startswith("0:") else found[-1]
+    return None
+
+
 def file_in_use(status: os.stat_result, root: str = "/") -> str | None:
     """As in_use, for a regular file: swap space or the backing file of a loop device."""
 
@@ -130,9 +139,9 @@ def _mounted(related: dict[str, str], root: str) -> str | None:
     return found
 
 
-def _mounts(root: str) -> Iterator[tuple[str, str]]:
+def _mounts(root: str, processes: tuple[str, ...] = ("1", "self")) -> Iterator[tuple[str, str]]:
     """Number and place of each mount. Process 1 is asked too: for a container it knows the host's mounts."""
-    for process in ("1", "self"):
+    for process in processes:
         for line in _lines(below(root, f"proc/{process}/mountinfo")):
             fields, _, rest = line.partition(" - ")
             number, where = fields.split(" ")[2], _plain(fields.split(" ")[4])

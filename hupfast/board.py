@@ -5,7 +5,19 @@ A board as data: `hupfast/boards/NAME.toml`, or `<root>/etc/hupfast/boards/NAME.
 name = "virtual"                 the same as the file's
 description = "..."              one line
 compatible = ["virtual"]         names that bundles may use for it; its own name when left out
-state = "/var/lib/hupfast"       directory for journal and lock; survives updates, is never part of a slot
+state = "/data/hupfast"          directory for journal and lock; survives updates, is never part of a slot
+sysroot = "/"                    optional: where the running slot is mounted, when "/" is an overlay over it
+
+[detect]                         optional: what tells the board (detect.py)
+device_tree = ["raspberrypi,4-model-b"]           entries of the device tree's compatible
+dmi = ["NUC*"]                   product or board names of the firmware
+device_type = ["raspberrypi4-64"]                 deviceType of balena's config.json
+os_release = ["ID=balena-os"]    lines of os-release: one of these must be there too
+
+[[deny]]                         optional: combinations that are known to end badly
+model = "Raspberry Pi 4 Model B Rev 1.4"          of the device tree or DMI; may have * and ?
+version = "2.83.10*"             of the bundle
+reason = "..."
 
 [boot]                           where the boot files live
 directory = "/boot"
@@ -19,12 +31,14 @@ keep = ["/etc/hostname"]         files and symbolic links that are copied from t
 
 [[slots]]                        two of them
 name = "a"
+partition = 2                    the slot is this partition of the disk that the running system is on, or
 file = "/slots/a.img"            the slot is this file
-boot_prefix = "a/"               boot files of this slot go to boot.directory + this; not below that of the other
+boot_prefix = "a/"               boot files of this slot go to boot.directory + this; not below that of the other;
+                                 in no slot: both share their boot files
 label = "hup-root-a"             optional filesystem label
 
 [bootloader]
-kind = "virtual"                 one of hupfast/bootloaders/; the other keys are its own
+kind = "virtual"                 one of hupfast/bootloaders/; the other keys are its own, told in its module
 
 [health]                         what must hold before `confirm` makes a system permanent
 directory = "/etc/hupfast/health.d"               optional; every executable in it must end with 0
@@ -41,8 +55,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hupfast.bootloaders import Bootloader, bootloader_factory
+from hupfast.detect import Deny, Signs, best_match, read_deny, read_facts, read_signs
 from hupfast.errors import Refused, UsageError
 from hupfast.profile import Table, load_profile
+from hupfast.slots import Slot
 from hupfast.system import find_program, read_small, under
 
 SHIPPED = Path(__file__).parent / "boards"
@@ -51,16 +67,6 @@ NAME_FILE = "/etc/hupfast/board"
 """A file with the name of the board, written by whoever builds the system; --board goes before it."""
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
-
-
-@dataclass(frozen=True)
-class Slot:
-    """One of the two places for a system. label: for its filesystem, "" to leave it as the image has it."""
-
-    name: str
-    file: str
-    boot_prefix: str
-    label: str
 
 
 @dataclass(frozen=True)
@@ -98,6 +104,8 @@ class Board:
     path: Path
     compatible: tuple[str, ...]
     state: str
+    signs: Signs
+    deny: tuple[Deny, ...]
     slots: tuple[Slot, ...]
     boot: Boot
     filesystem: Filesystem
@@ -130,10 +138,21 @@ def find_profiles(root: Path) -> dict[str, Path]:
 
 
 def detect(root: Path) -> str | None:
-    """The name of the board that runs below `root`, or None when nothing tells it."""
+    """
+    The name of the board that runs below `root`: by the file NAME_FILE, else by the signs of the profiles.
+
+    None when nothing tells it. Raises: Refused when several profiles fit equally well.
+    """
     data = read_small(under(root, NAME_FILE), 4096)
-    name = data.decode("utf-8", "replace").strip() if data else ""
-    return name or None
+    if name := data.decode("utf-8", "replace").strip() if data else "":
+        return name
+    signs = {}
+    for name, path in find_profiles(root).items():
+        try:
+            signs[name] = read_signs(load_profile(path).table("detect", optional=True))
+        except Refused:  # a profile that is wrong is told when it is used; it must not hide the others
+            continue
+    return best_match(signs, read_facts(root))
 
 
 def load_board(name: str | None, root: Path) -> Board:
@@ -148,7 +167,8 @@ def load_board(name: str | None, root: Path) -> Board:
     told = name or detect(root)
     if told is None:
         raise Refused(
-            f"cannot tell which board this is: give --board NAME, or write its name into {under(root, NAME_FILE)}"
+            "cannot tell which board this is: no profile knows its device tree, DMI names or config.json;"
+            f" give --board NAME, or write its name into {under(root, NAME_FILE)}"
         )
     profiles = find_profiles(root)
     if told not in profiles:
@@ -162,7 +182,8 @@ def read_board(path: Path) -> Board:
     name = top.text("name", pattern=_NAME)
     if name != path.stem:
         raise top.fail("name", f"it must be {path.stem!r} like the file")
-    slots = tuple(_slot(table) for table in top.tables("slots"))
+    sysroot = top.path("sysroot", "/")
+    slots = tuple(_slot(table, sysroot) for table in top.tables("slots"))
     _check_slots(top, slots)
     bootloader = top.table("bootloader")
     kind = bootloader.text("kind")
@@ -173,6 +194,8 @@ def read_board(path: Path) -> Board:
         path=path,
         compatible=top.texts("compatible", (name,)),
         state=top.path("state"),
+        signs=read_signs(top.table("detect", optional=True)),
+        deny=tuple(read_deny(table) for table in top.tables("deny", optional=True)),
         slots=slots,
         boot=_boot(top.table("boot")),
         filesystem=_filesystem(top.table("filesystem", optional=True), slots),
@@ -182,7 +205,7 @@ def read_board(path: Path) -> Board:
         ),
         reboot=reboot.texts("command", ("reboot",)),
         bootloader_kind=kind,
-        bootloader=bootloader_factory(kind, bootloader, tuple(slot.name for slot in slots)),
+        bootloader=bootloader_factory(kind, bootloader, slots),
     )
     if not board.reboot:
         raise reboot.fail("command", "it is empty")
@@ -199,12 +222,17 @@ def missing_programs(board: Board) -> list[str]:
 FILESYSTEM_PROGRAMS = {"ext4": ("tune2fs", "debugfs", "e2fsck"), "none": ()}
 
 
-def _slot(table: Table) -> Slot:
+def _slot(table: Table, sysroot: str) -> Slot:
+    is_partition = table.has("partition")
+    if is_partition == table.has("file"):
+        raise table.fail("", "a slot is either a partition or a file: give one of the two keys")
     slot = Slot(
         name=table.text("name", pattern=r"[A-Za-z0-9]{1,16}"),
-        file=table.path("file"),
-        boot_prefix=table.text("boot_prefix", pattern=r"([A-Za-z0-9][A-Za-z0-9._-]*/)+"),
+        file="" if is_partition else table.path("file"),
+        partition=table.number("partition", least=1, most=255) if is_partition else 0,
+        boot_prefix=table.text("boot_prefix", "", pattern=r"([A-Za-z0-9][A-Za-z0-9._-]*/)+"),
         label=table.text("label", "", pattern=r"[A-Za-z0-9._-]{1,16}"),
+        sysroot=sysroot,
     )
     table.finish()
     return slot
@@ -214,14 +242,16 @@ def _check_slots(top: Table, slots: tuple[Slot, ...]) -> None:
     if len(slots) != 2:
         raise top.fail("slots", f"there are {len(slots)} slots, and there must be two")
     first, second = slots
-    for key in ("name", "file", "boot_prefix"):
-        if getattr(first, key) == getattr(second, key):
+    for key in ("name", "file", "partition", "label", "boot_prefix"):
+        if getattr(first, key) and getattr(first, key) == getattr(second, key):
             raise top.fail("slots", f"both slots have the {key} {getattr(first, key)!r}")
+    if bool(first.file) != bool(second.file):
+        raise top.fail("slots", "one slot is a file and the other a partition")
+    if bool(first.boot_prefix) != bool(second.boot_prefix):
+        raise top.fail("slots", "one slot has a boot_prefix, so the other needs one too")
     prefixes = sorted(slot.boot_prefix.casefold() for slot in slots)
-    if prefixes[1].startswith(prefixes[0]):
+    if prefixes[0] and prefixes[1].startswith(prefixes[0]):
         raise top.fail("slots", f"the boot_prefix {prefixes[1]!r} lies in {prefixes[0]!r}, that of the other slot")
-    if first.label and first.label == second.label:
-        raise top.fail("slots", f"both slots have the label {first.label!r}")
 
 
 def _boot(table: Table) -> Boot:

@@ -19,12 +19,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Protocol
 
 from hupfast.errors import DataError, HupfastError, MismatchError
 from hupfast.system import explained, read_small, run
 
 _TIMEOUT = 600.0
-_FILE_LIMIT = 16 << 20
+FILE_LIMIT = 16 << 20
+"""Bytes that a kept file may have."""
+
 _STAT = re.compile(
     r"Inode: \d+ +Type: (?P<type>\w+) +Mode: +(?P<mode>[0-7]+).*?"
     r"User: +(?P<uid>\d+) +Group: +(?P<gid>\d+).*?Size: (?P<size>\d+).*?"
@@ -53,6 +56,24 @@ class Node:
     mtime: int
     extra: int
     attributes: tuple[str, ...]
+
+
+class Readable(Protocol):
+    """Where kept files come from: Ext4, or the running system (hupfast.mounted). See Ext4 for the methods."""
+
+    image: Path
+
+    def find(self, path: str) -> Node | None:
+        """What is at `path`, or None."""
+        ...
+
+    def read(self, path: str, scratch: Path) -> bytes:
+        """The bytes of a file or the target of a link."""
+        ...
+
+    def save_attribute(self, path: str, name: str, value: Path) -> None:
+        """Write the value of an extended attribute into the file `value`."""
+        ...
 
 
 class Ext4:
@@ -120,20 +141,24 @@ class Ext4:
         """The bytes of a regular file (at most 16 MiB), or the target of a symbolic link."""
         scratch.unlink(missing_ok=True)
         node = self.find(path)
-        if node is None or node.size > _FILE_LIMIT:
+        if node is None or node.size > FILE_LIMIT:
             raise HupfastError(f"{path} in {self.image} is missing, or too large to be kept (16 MiB at most)")
         if node.type == "symlink":
             fast = _FAST_LINK.search(self._ask(f"stat {_quoted(path)}") or "")
             target = fast[1] if fast else self._ask(f"cat {_quoted(path)}") or ""
             return target.encode()[: node.size]
         self._ask(f"dump {_quoted(path)} {_quoted(str(scratch))}")
-        data = read_small(scratch, _FILE_LIMIT)
+        data = read_small(scratch, FILE_LIMIT)
         scratch.unlink(missing_ok=True)
         if data is None or len(data) != node.size:
             raise HupfastError(f"{path} in {self.image} could not be read whole")
         return data
 
-    def copy_from(self, other: "Ext4", path: str, scratch: Path) -> None:
+    def save_attribute(self, path: str, name: str, value: Path) -> None:
+        """Write the value of an extended attribute into the file `value`."""
+        self._ask(f"ea_get -f {_quoted(str(value))} {_quoted(path)} {_quoted(name)}")
+
+    def copy_from(self, other: Readable, path: str, scratch: Path) -> None:
         """
         Put the file or symbolic link `path` of another filesystem in here, in place of what is there.
 
@@ -159,7 +184,7 @@ class Ext4:
         script += _owner(path, node)
         for number, name in enumerate(node.attributes):
             value = scratch / f"attribute{number}"
-            other._ask(f"ea_get -f {_quoted(str(value))} {_quoted(path)} {_quoted(name)}")
+            other.save_attribute(path, name, value)
             script.append(f"ea_set -f {_quoted(str(value))} {_quoted(path)} {_quoted(name)}")
         self._change(script)
         self._check(path, node, data, scratch)
@@ -168,7 +193,7 @@ class Ext4:
         if self.find(path) != node or self.read(path, scratch / "check") != data:
             raise MismatchError(f"{path} in {self.image} is not what was written there")
 
-    def _directories(self, other: "Ext4", path: str) -> list[str]:
+    def _directories(self, other: Readable, path: str) -> list[str]:
         """Commands that make the missing directories above `path`."""
         script: list[str] = []
         for parent in reversed(PurePosixPath(path).parents):

@@ -10,11 +10,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
-from hupfast.board import Board, Slot
+from hupfast.board import Board
 from hupfast.bootfiles import forget_undo, undo_boot_files
+from hupfast.ext4 import Ext4, Readable
 from hupfast.journal import Ending, Journal, SlotRecord, State
+from hupfast.mounted import Mounted
 from hupfast.situation import Situation, judge
 from hupfast.slot import slot_path
+from hupfast.slots import Places, Slot, find_places
 from hupfast.system import boot_id, run, system_version, under
 
 
@@ -47,8 +50,19 @@ class Machine:
         return judge(self.state, self.bootloader.state(), self.bootloader.current(), boot_id(self.root))
 
     def path_of(self, slot: Slot) -> Path:
-        """Where the bytes of a slot are."""
-        return slot_path(slot, self.root)
+        """Where the bytes of a slot are. Raises: Refused when it cannot be found."""
+        if slot.file:
+            return slot_path(slot, self.root)
+        return under(self.root, self.places().places[slot.name].device)
+
+    def places(self) -> Places:
+        """Where the slots are that are partitions. Raises: Refused when it is not beyond doubt."""
+        return find_places(self.root, self.board.slots)
+
+    def running_files(self, running: str) -> Readable:
+        """The files of the running system: as its kernel shows them, or out of the slot that is a file."""
+        slot = self.board.slot(running)
+        return Ext4(self.path_of(slot)) if slot.file else Mounted(under(self.root, slot.sysroot))
 
     def record(self, slot: str) -> SlotRecord | None:
         """The complete system in a slot, or None when there is none that hupfast knows of."""

@@ -6,19 +6,22 @@ raises NothingToDo (exit 3) or Refused (exit 4) with the reason and the way out.
 """
 
 import os
+import stat
 import struct
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from hupfast.board import Board, Slot, missing_programs
+from hupfast.board import Board, missing_programs
 from hupfast.bootfiles import BootPlan, plan_boot_files
+from hupfast.detect import read_facts
 from hupfast.engine import probe, version
 from hupfast.errors import DataError, MemoryBudgetError, NothingToDo, Refused
 from hupfast.machine import Machine
 from hupfast.manifest import ImageMember, Manifest
 from hupfast.situation import Situation
 from hupfast.slot import Stamp, plan_stamp
-from hupfast.system import free_space
+from hupfast.slots import Slot
+from hupfast.system import free_space, nearest
 from hupfast.table import chunk_count, table_size
 from hupfast.target import check_target
 from hupfast.version import version_key
@@ -38,6 +41,7 @@ class Plan:
     what differs is written: the journal tells what was done, never what the slot holds now. disarm:
     the bootloader must first forget an older trial. memory_needed: the least budget the image asks for.
     spool: bytes of boot files that wait on the state partition, because the bundle is a stream.
+    warnings: sentences on what this board cannot do as safely as others.
     """
 
     board: str
@@ -57,6 +61,7 @@ class Plan:
     stamp: Stamp
     boot: BootPlan
     spool: int
+    warnings: tuple[str, ...]
 
     def as_dict(self) -> dict[str, object]:
         """The plan for JSON output."""
@@ -97,13 +102,16 @@ def make_plan(
     board = machine.board
     running = board.slot(situation.running)
     _check_board(board, manifest)
+    _check_deny(machine, manifest)
     _check_situation(machine, situation, manifest)
     _check_versions(machine, situation, manifest, wish)
     _check_programs(board)
     target = board.other(running.name)
     target_path, active_path = machine.path_of(target), machine.path_of(running)
     _check_slots(target, target_path, running, active_path)
-    found = check_target(target_path, image_size=manifest.image.image_size)
+    _check_mounts(machine, active_path, manifest)
+    base = machine.root if target.partition else "/"
+    found = check_target(target_path, image_size=manifest.image.image_size, root=base)
     needed = memory_needed(manifest.image)
     if needed > wish.memory:
         raise MemoryBudgetError(
@@ -137,9 +145,10 @@ def make_plan(
         memory_needed=needed,
         again=digest in there,
         disarm=situation.boot.trial is not None or situation.boot.failed is not None,
-        stamp=plan_stamp(board, target, active_path),
+        stamp=plan_stamp(board, target, machine.running_files(running.name)),
         boot=boot,
         spool=spool,
+        warnings=_warnings(machine, target, boot),
     )
 
 
@@ -164,12 +173,36 @@ def memory_needed(image: ImageMember) -> int:
     return probe(head).memory
 
 
+def _warnings(machine: Machine, target: Slot, boot: BootPlan) -> tuple[str, ...]:
+    found = []
+    if not machine.bootloader.falls_back:
+        found.append(
+            f"the bootloader of the board {machine.board.name} cannot count tries: a system that does not come up far"
+            " enough to run `hupfast confirm` or `hupfast rollback` stays"
+        )
+    if not target.boot_prefix and any(change.action == "replace" for change in boot.changes):
+        found.append(
+            "both slots share their boot files: from the first replaced file to the switch, the board boots"
+            " new boot files with the old root file system"
+        )
+    return tuple(found)
+
+
 def _check_board(board: Board, manifest: Manifest) -> None:
     if not set(manifest.boards) & {board.name, *board.compatible}:
         raise Refused(
             f"{manifest.name} {manifest.version} is for the board {' or '.join(manifest.boards)},"
             f" and this is the board {board.name}; get the bundle for it"
         )
+
+
+def _check_deny(machine: Machine, manifest: Manifest) -> None:
+    model = read_facts(machine.root).model
+    for rule in machine.board.deny:
+        if rule.forbids(model, manifest.version):
+            raise Refused(
+                f"{manifest.name} {manifest.version} must not be installed on {model or 'this'}: {rule.reason}"
+            )
 
 
 def _check_situation(machine: Machine, situation: Situation, manifest: Manifest) -> None:
@@ -227,6 +260,22 @@ def _check_slots(target: Slot, target_path: Path, running: Slot, active_path: Pa
             f"slot {target.name} ({target_path}) and the running slot {running.name} ({active_path})"
             " are the same; writing would destroy the running system; correct the profile or the links"
         )
+
+
+def _check_mounts(machine: Machine, active: Path, manifest: Manifest) -> None:
+    """Journal and boot files must not be in a slot: there they would go with the system that they are to save."""
+    if not stat.S_ISBLK(active.stat().st_mode):
+        return
+    needed = [(machine.state_directory, "the state directory")]
+    if manifest.boot:
+        needed.append((machine.boot_directory, "the boot directory"))
+    for directory, what in needed:
+        there = nearest(directory)
+        if there.stat().st_dev in (active.stat().st_rdev, machine.root.stat().st_dev):
+            raise Refused(
+                f"{what} {directory} is part of the running slot, not of a partition of its own;"
+                " mount that first, or correct the profile"
+            )
 
 
 def _check_space(machine: Machine, boot: BootPlan, spool: int) -> None:

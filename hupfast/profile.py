@@ -56,6 +56,11 @@ class Table:
         self._where = where
         self._document = document
 
+    def has(self, key: str) -> bool:
+        """Whether the key is there. It counts as asked for."""
+        self._asked.append(key)
+        return key in self._values
+
     def fail(self, key: str, reason: str) -> Refused:
         """The exception for a wrong key: file, line, key, reason. To be raised by the caller."""
         where = (*self._where, key) if key else self._where
@@ -115,8 +120,7 @@ class Table:
         """
         Bytes: a number, or a text such as "64M" (K, M, G are powers of 1024). None when the key is missing.
         """
-        if key not in self._values:
-            self._asked.append(key)
+        if not self.has(key):
             return None
         value = self._take(key, None)
         if type(value) is int and 0 < value < 1 << 62:
@@ -133,9 +137,9 @@ class Table:
             raise self.fail(key, f"it must be a table: [{_spell((*self._where, key))}]")
         return Table(value, (*self._where, key), self._document)
 
-    def tables(self, key: str) -> list["Table"]:
-        """A list of tables, `[[key]]`."""
-        value = self._take(key, None)
+    def tables(self, key: str, *, optional: bool = False) -> list["Table"]:
+        """A list of tables, `[[key]]`; an empty one when it is optional and missing."""
+        value = self._take(key, [] if optional else None)
         if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
             raise self.fail(key, f"it must be a list of tables: [[{_spell((*self._where, key))}]]")
         return [Table(item, (*self._where, key, index), self._document) for index, item in enumerate(value)]

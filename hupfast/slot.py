@@ -9,9 +9,10 @@ It changes the slot in place, so a run that was cut off in here begins again wit
 from dataclasses import dataclass
 from pathlib import Path
 
-from hupfast.board import Board, Slot
+from hupfast.board import Board
 from hupfast.errors import Refused
-from hupfast.ext4 import Ext4
+from hupfast.ext4 import Ext4, Readable
+from hupfast.slots import Slot
 from hupfast.system import explained, fsync_path, make_directory, under
 
 
@@ -31,42 +32,40 @@ class Stamp:
 
 
 def slot_path(slot: Slot, root: Path) -> Path:
-    """Where the bytes of the slot are. Raises: Refused when there is no such file."""
+    """Where the bytes of a slot that is a file are. Raises: Refused when there is no such file."""
     path = under(root, slot.file)
     if not path.exists():
         raise Refused(f"slot {slot.name} is missing: {path} does not exist")
     return path
 
 
-def plan_stamp(board: Board, slot: Slot, active: Path) -> Stamp:
+def plan_stamp(board: Board, slot: Slot, old: Readable) -> Stamp:
     """
-    What is to be done to `slot` after the image, with the kept files that the active slot has. Changes
+    What is to be done to `slot` after the image, with the kept files that the running system has. Changes
     nothing.
 
     Raises: Refused when a kept path is a directory or another thing that cannot be kept.
     """
     filesystem = board.filesystem
     keep = []
-    if filesystem.keep:
-        old = Ext4(active)
-        for path in filesystem.keep:
-            node = old.find(path)
-            if node is None:
-                continue
-            if node.type not in ("regular", "symlink"):
-                raise Refused(
-                    f"{board.path} asks to keep {path}, which is a {node.type} in the running system;"
-                    " only files and symbolic links can be kept"
-                )
-            keep.append(path)
+    for path in filesystem.keep:
+        node = old.find(path)
+        if node is None:
+            continue
+        if node.type not in ("regular", "symlink"):
+            raise Refused(
+                f"{board.path} asks to keep {path}, which is a {node.type} in the running system;"
+                " only files and symbolic links can be kept"
+            )
+        keep.append(path)
     return Stamp(filesystem.kind, slot.label, filesystem.fresh_uuid, tuple(keep))
 
 
-def apply_stamp(stamp: Stamp, target: Path, active: Path, scratch: Path) -> None:
+def apply_stamp(stamp: Stamp, target: Path, old: Readable, scratch: Path) -> None:
     """
     Carry out the stamp on the slot in `target`, durably.
 
-    scratch: a directory that may be made, for files in between; it is left empty.
+    old: the running system. scratch: a directory that may be made, for files in between; it is left empty.
     Raises: DataError when the image holds no such filesystem, HupfastError, MediumError, MismatchError.
     """
     if stamp.is_empty:
@@ -79,7 +78,7 @@ def apply_stamp(stamp: Stamp, target: Path, active: Path, scratch: Path) -> None
         filesystem.set_label(stamp.label)
     make_directory(scratch)
     for path in stamp.keep:
-        filesystem.copy_from(Ext4(active), path, scratch)
+        filesystem.copy_from(old, path, scratch)
     with explained(f"cannot clean up {scratch}"):
         for leftover in scratch.iterdir():
             leftover.unlink()

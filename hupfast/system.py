@@ -267,10 +267,16 @@ class Space:
     cluster: int
 
 
-def free_space(directory: Path) -> Space:
-    """Room where `directory` (or the nearest parent that exists) lives. Raises: HupfastError."""
+def nearest(directory: Path) -> Path:
+    """The directory, or the nearest parent of it that exists."""
     while not directory.exists() and directory != directory.parent:
         directory = directory.parent
+    return directory
+
+
+def free_space(directory: Path) -> Space:
+    """Room where `directory` (or the nearest parent that exists) lives. Raises: HupfastError."""
+    directory = nearest(directory)
     with explained(f"cannot ask for the free space of {directory}"):
         facts = os.statvfs(directory)
     return Space(free=facts.f_bavail * facts.f_frsize, cluster=max(facts.f_frsize, 1))

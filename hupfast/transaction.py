@@ -207,8 +207,8 @@ def _disarm(machine: Machine, plan: Plan) -> None:
 def _prepare_slot(machine: Machine, plan: Plan) -> None:
     if not plan.stamp.is_empty:
         machine.journal.advance("stamping")
-        active = machine.path_of(machine.board.slot(plan.running))
-        apply_stamp(plan.stamp, plan.target_path, active, machine.scratch_directory)
+        old = machine.running_files(plan.running)
+        apply_stamp(plan.stamp, plan.target_path, old, machine.scratch_directory)
     machine.journal.advance("slot")
 
 

@@ -23,12 +23,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hupfast.board import Board, Slot, load_board
+from hupfast.board import Board, load_board
 from hupfast.bootloaders import BootState
 from hupfast.bootloaders.virtual import VirtualBootloader
 from hupfast.errors import DataError, HupfastError, Refused, UsageError
 from hupfast.ext4 import Ext4
 from hupfast.journal import Journal, SlotRecord, State
+from hupfast.slots import Slot
 from hupfast.system import explained, make_directory, parse_os_release, under, write_atomic
 
 KERNEL = "kernel"

@@ -26,7 +26,7 @@ def board(tmp_path: Path) -> Board:
 
 def test_only_kept_files_that_exist_are_planned(board: Board, tmp_path: Path) -> None:
     """Label and UUID are those of the profile."""
-    stamp = plan_stamp(board, board.slot("b"), tmp_path / "slots/a.img")
+    stamp = plan_stamp(board, board.slot("b"), Ext4(tmp_path / "slots/a.img"))
 
     assert stamp == Stamp("ext4", "hup-root-b", True, ("/etc/hostname",))
 
@@ -35,14 +35,14 @@ def test_a_directory_cannot_be_kept(board: Board, tmp_path: Path) -> None:
     """Refused in the plan, with the profile's name."""
     wide = replace(board, filesystem=replace(board.filesystem, keep=("/etc",)))
     with pytest.raises(Refused, match=r"virtual\.toml asks to keep /etc, which is a directory"):
-        plan_stamp(wide, board.slot("b"), tmp_path / "slots/a.img")
+        plan_stamp(wide, board.slot("b"), Ext4(tmp_path / "slots/a.img"))
 
 
 def test_the_stamp_is_applied(board: Board, tmp_path: Path) -> None:
     """Label and kept file are there, e2fsck is content, the old slot and the scratch directory are as before."""
     old = (tmp_path / "slots/a.img").read_bytes()
-    stamp = plan_stamp(board, board.slot("b"), tmp_path / "slots/a.img")
-    apply_stamp(stamp, tmp_path / "slots/b.img", tmp_path / "slots/a.img", tmp_path / "scratch")
+    stamp = plan_stamp(board, board.slot("b"), Ext4(tmp_path / "slots/a.img"))
+    apply_stamp(stamp, tmp_path / "slots/b.img", Ext4(tmp_path / "slots/a.img"), tmp_path / "scratch")
 
     assert Ext4(tmp_path / "slots/b.img").label() == "hup-root-b"
     assert Ext4(tmp_path / "slots/b.img").read("/etc/hostname", tmp_path / "x") == b"old\n"
@@ -54,7 +54,7 @@ def test_the_stamp_is_applied(board: Board, tmp_path: Path) -> None:
 def test_nothing_to_do_touches_nothing(tmp_path: Path) -> None:
     """A profile without a kind of filesystem works for images of any kind."""
     (tmp_path / "slot").write_bytes(b"squashfs")
-    apply_stamp(Stamp("none", "", False, ()), tmp_path / "slot", tmp_path / "none", tmp_path / "scratch")
+    apply_stamp(Stamp("none", "", False, ()), tmp_path / "slot", Ext4(tmp_path / "none"), tmp_path / "scratch")
 
     assert (tmp_path / "slot").read_bytes() == b"squashfs"
     assert not (tmp_path / "scratch").exists()
@@ -64,7 +64,7 @@ def test_an_image_of_another_kind_is_bad_data(tmp_path: Path) -> None:
     """Before any tool touches it."""
     (tmp_path / "slot").write_bytes(bytes(8192))
     with pytest.raises(DataError, match="no ext4 filesystem"):
-        apply_stamp(Stamp("ext4", "x", False, ()), tmp_path / "slot", tmp_path / "none", tmp_path / "scratch")
+        apply_stamp(Stamp("ext4", "x", False, ()), tmp_path / "slot", Ext4(tmp_path / "none"), tmp_path / "scratch")
 
 
 def test_a_missing_slot_is_refused(board: Board, tmp_path: Path) -> None:

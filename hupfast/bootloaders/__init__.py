@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hupfast.profile import Table
+from hupfast.slots import Slot
 
 KINDS = {"virtual": "hupfast.bootloaders.virtual"}
 
@@ -42,7 +43,14 @@ class BootState:
 
 
 class Bootloader(Protocol):
-    """One way of switching. Every method raises HupfastError when the bootloader's own data make no sense."""
+    """
+    One way of switching. Every method raises HupfastError when the bootloader's own data make no sense.
+
+    falls_back: whether the bootloader itself gives a trial up when its tries are used up. Where it cannot,
+    a trial is a mark beside the switch, and only `hupfast confirm` and `rollback` end it.
+    """
+
+    falls_back: bool
 
     def current(self) -> str:
         """The slot that the running system was booted from. Raises: Refused when it cannot be told."""
@@ -65,9 +73,9 @@ class Bootloader(Protocol):
         ...
 
 
-def bootloader_factory(kind: str, table: Table, slots: tuple[str, ...]) -> Callable[[Path], Bootloader]:
+def bootloader_factory(kind: str, table: Table, slots: tuple[Slot, ...]) -> Callable[[Path], Bootloader]:
     """What makes the bootloader of this kind for a system root. Raises: Refused when the profile is wrong."""
     if kind not in KINDS:
         raise table.fail("kind", f"{kind!r} is no kind of bootloader; known are: {', '.join(KINDS)}")
-    factory: Callable[[Table, tuple[str, ...]], Callable[[Path], Bootloader]] = import_module(KINDS[kind]).factory
+    factory: Callable[[Table, tuple[Slot, ...]], Callable[[Path], Bootloader]] = import_module(KINDS[kind]).factory
     return factory(table, slots)

@@ -20,22 +20,25 @@ from pathlib import Path
 from hupfast.bootloaders import BootState
 from hupfast.errors import HupfastError, Refused
 from hupfast.profile import Table
+from hupfast.slots import Slot
 from hupfast.system import read_small, under, write_atomic
 
 _KEYS = ("default", "trial", "tries", "failed")
 
 
-def factory(table: Table, slots: tuple[str, ...]) -> "Callable[[Path], VirtualBootloader]":
+def factory(table: Table, slots: tuple[Slot, ...]) -> "Callable[[Path], VirtualBootloader]":
     """Read `file` and `tries` of a profile's [bootloader] table."""
     file = table.path("file")
     tries = table.number("tries", 3, least=1, most=9)
-    return partial(VirtualBootloader, file=file, tries=tries, slots=slots)
+    return partial(VirtualBootloader, file=file, tries=tries, slots=tuple(slot.name for slot in slots))
 
 
 class VirtualBootloader:
     """
     The bootloader of the board in the folder `root`. See hupfast.bootloaders.Bootloader for the methods.
     """
+
+    falls_back = True
 
     def __init__(self, root: Path, *, file: str, tries: int, slots: tuple[str, ...]) -> None:
         self._root = root

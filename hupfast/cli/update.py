@@ -223,6 +223,8 @@ def _show_plan(plan: Plan) -> None:
         say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)})")
     say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
     say(f"  bootloader  tries slot {plan.target} at the next boot, and falls back to slot {plan.running}")
+    for warning in plan.warnings:
+        say(f"  warning     {warning}")
     if plan.again:
         say("the slot held some of it when it was last seen: what is there is read, and only what differs is written")
     say("nothing was written")
