@@ -43,6 +43,12 @@ kind = "virtual"                 one of hupfast/bootloaders/; the other keys are
 [health]                         what must hold before `confirm` makes a system permanent
 directory = "/etc/hupfast/health.d"               optional; every executable in it must end with 0
 timeout = 60                                      optional; seconds for each
+attempts = 15                                     optional, 1; all are repeated until all pass,
+interval = 60                                     optional, 10; with a pause of so many seconds,
+deadline = 960                                    optional, 900; for so many seconds at most
+units = "none failed"                             optional; systemd must have no failed units
+hosts = ["192.0.2.1"]                             optional; these must answer a ping
+ports = ["127.0.0.1:48484"]                       optional; here a TCP connection must be taken
 
 [reboot]
 command = ["reboot"]             optional; {root} and {python} are filled in
@@ -57,6 +63,7 @@ from pathlib import Path
 from hupfast.bootloaders import Bootloader, bootloader_factory
 from hupfast.detect import Deny, Signs, best_match, read_deny, read_facts, read_signs
 from hupfast.errors import Refused, UsageError
+from hupfast.health import Health, read_health
 from hupfast.profile import Table, load_profile
 from hupfast.slots import Slot
 from hupfast.system import find_program, read_small, under
@@ -85,14 +92,6 @@ class Filesystem:
     kind: str
     fresh_uuid: bool
     keep: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Health:
-    """Where the health checks are, and how many seconds each may take."""
-
-    directory: str
-    timeout: int
 
 
 @dataclass(frozen=True)
@@ -187,7 +186,7 @@ def read_board(path: Path) -> Board:
     _check_slots(top, slots)
     bootloader = top.table("bootloader")
     kind = bootloader.text("kind")
-    health, reboot = top.table("health", optional=True), top.table("reboot", optional=True)
+    reboot = top.table("reboot", optional=True)
     board = Board(
         name=name,
         description=top.text("description"),
@@ -199,17 +198,14 @@ def read_board(path: Path) -> Board:
         slots=slots,
         boot=_boot(top.table("boot")),
         filesystem=_filesystem(top.table("filesystem", optional=True), slots),
-        health=Health(
-            health.path("directory", "/etc/hupfast/health.d"),
-            health.number("timeout", 60, least=1, most=3600),
-        ),
+        health=read_health(top.table("health", optional=True)),
         reboot=reboot.texts("command", ("reboot",)),
         bootloader_kind=kind,
         bootloader=bootloader_factory(kind, bootloader, slots),
     )
     if not board.reboot:
         raise reboot.fail("command", "it is empty")
-    for table in (health, reboot, bootloader, top):
+    for table in (reboot, bootloader, top):
         table.finish()
     return board
 

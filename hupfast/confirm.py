@@ -12,7 +12,8 @@ rollback  0 the trial was called off before its reboot; 4 the other slot holds n
 the running system is the old one, no matter who has called it before. `status` tells the same and ends in 0.
 
 A failed health check changes nothing but the journal: the trial goes on, a later `confirm` may pass, and when
-the tries of the bootloader are used up it goes back by itself, with the cause on record.
+the tries of the bootloader are used up it goes back by itself, with the cause on record. `confirm --or-rollback`
+goes back at once; that is what a board does by itself at boot (systemd/hupfast-confirm.service).
 """
 
 import os
@@ -30,14 +31,18 @@ from hupfast.machine import Machine
 from hupfast.system import boot_id, under
 
 
+class _Unhealthy(HupfastError):
+    """A health check failed."""
+
+
 @dataclass(frozen=True)
 class Aftermath:
     """
     How confirm or rollback ended that did not raise.
 
-    outcome: "confirmed", "nothing" (nothing is on trial), "called off" (the trial, before its reboot), or
-    "reboot" (a reboot leads to `slot`). slot: the one that boots from now on. checks: health checks that were
-    run.
+    outcome: "confirmed", "nothing" (nothing is on trial), "called off" (the trial, before its reboot), "kept"
+    (the trial has all its tries again), or "reboot" (a reboot leads to `slot`). slot: the one that boots from
+    now on. checks: health checks that were run.
     """
 
     outcome: str
@@ -55,31 +60,60 @@ class Aftermath:
         return asdict(self)
 
 
-def confirm(*, board: str | None = None, root: str | os.PathLike[str] = "/") -> Aftermath:
+def confirm(
+    *, board: str | None = None, root: str | os.PathLike[str] = "/", or_rollback: bool = False, reboot: bool = False
+) -> Aftermath:
     """
     Make the running system permanent when it is on trial and healthy.
 
-    Raises: RolledBack (8) when the last update fell back, HupfastError (1) when a health check fails, Busy
-    (9).
+    or_rollback: when it is not healthy, do not wait for the tries to be used up, but go back at once: the
+    outcome is "reboot" then, and the cause is on record. reboot: do so when the outcome is "reboot".
+    Raises: RolledBack (8) when the last update fell back, HupfastError (1) when a health check fails, Busy (9).
+    """
+    with _opened(board, root) as machine:
+        result = _judge(machine, or_rollback)
+        if reboot and result.outcome == "reboot":
+            machine.reboot()
+        return result
+
+
+def _judge(machine: Machine, or_rollback: bool) -> Aftermath:
+    situation = machine.recover()
+    running = situation.running
+    version = machine.running_version(running)
+    if situation.kind == "trial":
+        try:
+            checks = _checked(machine, running, version)
+        except _Unhealthy:
+            if not or_rollback:
+                raise
+            return _fall_back(machine, running)
+        machine.bootloader.confirm()
+        machine.note_confirmed(running)
+        return Aftermath("confirmed", running, version, checks)
+    if situation.boot.next != running:
+        following = machine.record(situation.boot.next)
+        return Aftermath("reboot", situation.boot.next, following.version if following else "")
+    last = machine.state.last
+    if last is not None and last.result == "fell back" and situation.kind == "idle":
+        raise RolledBack(
+            f"{last.name} {last.version} is not running: {last.reason}; the old system in slot {running} is"
+        )
+    return Aftermath("nothing", running, version)
+
+
+def keep_trial(*, board: str | None = None, root: str | os.PathLike[str] = "/") -> Aftermath:
+    """
+    Give the trial that is running all its tries again: a system that is shut down cleanly has not failed.
+
+    Returns "kept", or "nothing" when nothing is on trial.
     """
     with _opened(board, root) as machine:
         situation = machine.recover()
-        running = situation.running
-        version = machine.running_version(running)
         if situation.kind == "trial":
-            checks = _checked(machine, running, version)
-            machine.bootloader.confirm()
-            machine.note_confirmed(running)
-            return Aftermath("confirmed", running, version, checks)
-        if situation.boot.next != running:
-            following = machine.record(situation.boot.next)
-            return Aftermath("reboot", situation.boot.next, following.version if following else "")
-        last = machine.state.last
-        if last is not None and last.result == "fell back" and situation.kind == "idle":
-            raise RolledBack(
-                f"{last.name} {last.version} is not running: {last.reason}; the old system in slot {running} is"
-            )
-        return Aftermath("nothing", running, version)
+            machine.bootloader.switch(situation.running, trial=True)
+        outcome = "kept" if situation.kind == "trial" else "nothing"
+        return Aftermath(outcome, situation.running, machine.running_version(situation.running))
 
 
 def rollback(*, board: str | None = None, root: str | os.PathLike[str] = "/") -> Aftermath:
@@ -137,14 +171,7 @@ def _try_again(machine: Machine, running: str, other: str) -> None:
 
 def _checked(machine: Machine, running: str, version: str) -> tuple[Check, ...]:
     """Run the health checks, and note the first problem. Raises: HupfastError when there is one."""
-    health = machine.board.health
-    checks = run_checks(
-        under(machine.root, health.directory),
-        timeout=health.timeout,
-        root=machine.root,
-        slot=running,
-        version=version,
-    )
+    checks = run_checks(machine.board.health, root=machine.root, slot=running, version=version)
     failed = [check for check in checks if check.problem]
     if not failed:
         return tuple(checks)
@@ -152,11 +179,21 @@ def _checked(machine: Machine, running: str, version: str) -> tuple[Check, ...]:
     transaction = machine.state.transaction
     if transaction is not None:
         machine.journal.save(replace(machine.state, transaction=replace(transaction, health=reason)))
-    raise HupfastError(
+    raise _Unhealthy(
         f"the system in slot {running} is not healthy: {reason}"
         f" ({len(failed)} of {len(checks)} health checks failed); it stays on trial:"
         " repair it and run `hupfast confirm` again, or go back with `hupfast rollback`"
     )
+
+
+def _fall_back(machine: Machine, running: str) -> Aftermath:
+    """Leave a trial that is not healthy. Cut off in here, the journal still has the cause."""
+    other = machine.board.other(running).name
+    transaction, record = machine.state.transaction, machine.record(other)
+    health = transaction.health if transaction is not None else "a health check failed"
+    machine.bootloader.switch(other, trial=False)
+    machine.end("fell back", f"slot {running} was tried and was not healthy: {health}")
+    return Aftermath("reboot", other, record.version if record else "")
 
 
 @contextmanager

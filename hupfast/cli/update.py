@@ -122,9 +122,14 @@ def status(board: str | None, root: str, as_json: bool) -> None:
 @click.command(short_help="Make the running system permanent after its health checks.")
 @_board_option
 @_root_option
+@click.option("--or-rollback", is_flag=True, help="When it is not healthy, go back to the old system at once.")
+@click.option("--reboot/--no-reboot", default=False, show_default=True, help="Reboot when that leads on or back.")
+@click.option("--keep-trial", is_flag=True, help="Only give a running trial its tries again (at a clean shutdown).")
 @json_option
 @quiet_option
-def confirm(board: str | None, root: str, as_json: bool, quiet: bool) -> int:
+def confirm(
+    board: str | None, root: str, or_rollback: bool, reboot: bool, keep_trial: bool, as_json: bool, quiet: bool
+) -> int:
     """
     Run the health checks, and make the running system permanent when all of them pass.
 
@@ -133,18 +138,26 @@ def confirm(board: str | None, root: str, as_json: bool, quiet: bool) -> int:
       0   permanent, now or before
       1   a health check failed
       8   the last update fell back, the old system is running (until the next update begins)
-      10  a reboot is needed first
+      10  a reboot is needed: to get to the new system, or back to the old one (--or-rollback)
     """
+    if keep_trial and (or_rollback or reboot):
+        raise click.UsageError("--keep-trial stands alone: it neither checks nor reboots")
     from hupfast.confirm import confirm as run_confirm
+    from hupfast.confirm import keep_trial as run_keep_trial
 
     words = {
         "confirmed": lambda r: (
             f"slot {r.slot}{_version(r)} is permanent ({_count(len(r.checks), 'health check')} passed)"
         ),
         "nothing": lambda r: f"nothing is on trial: slot {r.slot}{_version(r)} is permanent",
+        "kept": lambda r: f"slot {r.slot}{_version(r)} stays on trial, with all its tries",
         "reboot": lambda r: f"slot {r.slot}{_version(r)} is what boots next: reboot, then confirm",
     }
-    return _finish(run_confirm(board=board, root=root), words, as_json, quiet)
+    if keep_trial:
+        result = run_keep_trial(board=board, root=root)
+    else:
+        result = run_confirm(board=board, root=root, or_rollback=or_rollback, reboot=reboot)
+    return _finish(result, words, as_json, quiet)
 
 
 @click.command(short_help="Go back to the system in the other slot.")

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from hupfast.confirm import confirm, keep_trial
 from hupfast.errors import HupfastError, Refused, RolledBack
 from hupfast.filesystem import put
 
@@ -225,3 +226,39 @@ def test_a_board_whose_bootloader_file_is_broken(board: Board) -> None:
     for command in (board.status, board.confirm, board.rollback, lambda: board.update("2.0")):
         with pytest.raises(HupfastError, match="makes no sense"):
             command()
+
+
+def test_an_unhealthy_system_can_be_left_at_once(board: Board) -> None:
+    """confirm --or-rollback, as at boot: exit 10, the old system comes up, and the cause is in `status` and exit 8."""
+    check(board, "10-net", "echo no route; exit 1")
+    board.update("2.0")
+    board.boot()
+    result = confirm(root=board.root, or_rollback=True)
+
+    assert (result.outcome, result.exit_code, result.slot) == ("reboot", 10, "a")
+    assert board.boot().version == "1.0"
+    with pytest.raises(RolledBack, match="not healthy: 10-net ended with status 1: no route"):
+        board.confirm()
+    last = board.status().last
+    assert (last.result, last.version) == ("fell back", "2.0")
+
+
+def test_a_clean_shutdown_is_no_failed_try(board: Board) -> None:
+    """confirm --keep-trial before each reboot: a trial of 3 tries survives 5 of them, and can be confirmed."""
+    board.update("2.0")
+    for _ in range(5):
+        assert board.boot().version == "2.0"
+        assert keep_trial(root=board.root).outcome == "kept"
+    board.boot()
+    assert board.confirm().outcome == "confirmed"
+    assert keep_trial(root=board.root).outcome == "nothing"
+
+
+def test_the_boot_after_leaving_is_made_when_asked_for(board: Board) -> None:
+    """confirm --or-rollback --reboot runs the profile's command."""
+    check(board, "10-net", "exit 1")
+    board.update("2.0")
+    board.boot()
+    confirm(root=board.root, or_rollback=True, reboot=True)
+
+    assert board.status().running == "a"
