@@ -2,6 +2,7 @@
 A board as data: `hupfast/boards/NAME.toml`, or `<root>/etc/hupfast/boards/NAME.toml`, which goes first.
 
 ```
+extends = "balena-2"             optional: keys that are not here are those of layouts/balena-2.toml beside this file
 name = "virtual"                 the same as the file's
 description = "..."              one line
 compatible = ["virtual"]         names that bundles may use for it; its own name when left out
@@ -23,6 +24,8 @@ reason = "..."
 directory = "/boot"
 size = "64M"                     optional: no more than this in it, when it is no partition of its own
 user_files = ["config.json", "overlays/user/"]    never touched; below directory; "/" at the end: all in it
+edited = "save"                  optional: a file of ours that the user has edited is copied to state + "/edited",
+                                 then replaced; "keep": it stays as it is; "refuse": no update then
 
 [filesystem]                     what is changed in a slot after the image is in it
 kind = "ext4"                    "ext4", or "none": the image is left as it is
@@ -78,11 +81,12 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 @dataclass(frozen=True)
 class Boot:
-    """Where boot files live. size: limit in bytes, or None. user_files: see the module's docstring."""
+    """Where boot files live. size: limit in bytes, or None. user_files, edits: see the module's docstring."""
 
     directory: str
     size: int | None
     user_files: tuple[str, ...]
+    edits: str
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ def detect(root: Path) -> str | None:
     signs = {}
     for name, path in find_profiles(root).items():
         try:
-            signs[name] = read_signs(load_profile(path).table("detect", optional=True))
+            signs[name] = read_signs(load_profile(path, _layouts(path)).table("detect", optional=True))
         except Refused:  # a profile that is wrong is told when it is used; it must not hide the others
             continue
     return best_match(signs, read_facts(root))
@@ -177,7 +181,7 @@ def load_board(name: str | None, root: Path) -> Board:
 
 def read_board(path: Path) -> Board:
     """Read and check one profile. Raises: Refused."""
-    top = load_profile(path)
+    top = load_profile(path, _layouts(path))
     name = top.text("name", pattern=_NAME)
     if name != path.stem:
         raise top.fail("name", f"it must be {path.stem!r} like the file")
@@ -218,6 +222,11 @@ def missing_programs(board: Board) -> list[str]:
 FILESYSTEM_PROGRAMS = {"ext4": ("tune2fs", "debugfs", "e2fsck"), "none": ()}
 
 
+def _layouts(path: Path) -> tuple[Path, ...]:
+    """Where a profile's `extends` is looked for: beside it, then among those of hupfast."""
+    return path.parent / "layouts", SHIPPED / "layouts"
+
+
 def _slot(table: Table, sysroot: str) -> Slot:
     is_partition = table.has("partition")
     if is_partition == table.has("file"):
@@ -251,7 +260,12 @@ def _check_slots(top: Table, slots: tuple[Slot, ...]) -> None:
 
 
 def _boot(table: Table) -> Boot:
-    boot = Boot(table.path("directory"), table.size("size"), table.texts("user_files", ()))
+    boot = Boot(
+        directory=table.path("directory"),
+        size=table.size("size"),
+        user_files=table.texts("user_files", ()),
+        edits=table.choice("edited", ("save", "keep", "refuse"), "save"),
+    )
     for name in boot.user_files:
         parts = name.rstrip("/").split("/")
         if "" in parts or "." in parts or ".." in parts:

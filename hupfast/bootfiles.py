@@ -11,18 +11,23 @@ Before the first change, what will be replaced is copied to the undo directory o
 
 Two ways keep old and new apart. With a boot prefix, each slot has a directory of its own on the boot
 partition; what the bundle does not have is removed from it. Without one, the slots share their boot files,
-and nothing is ever removed. Files of the user are never written or removed in either.
+and nothing is ever removed. Files of the user are never written or removed in either, and a file of ours that
+the user has edited (shipped.py) is saved on the state partition before it is replaced, is left as it is, or stops
+the update, as the profile says.
 """
 
 import json
 import os
+import re
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
 from hupfast.errors import HupfastError, MismatchError, Refused
 from hupfast.manifest import BootMember
+from hupfast.shipped import Digests
 from hupfast.system import (
     SUFFIX,
     Space,
@@ -38,7 +43,11 @@ from hupfast.system import (
     write_chunks,
 )
 
+ReadFunction = Callable[[BootMember], Iterator[bytes]]
+"""Gives the bytes of a boot file."""
+
 _FORMAT = 1
+_RECOVERED = re.compile(r"FSCK\d{4}\.REC", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -47,7 +56,9 @@ class Change:
     What happens to one file. path: below the boot directory, prefix included.
 
     action: "write" (it is new), "replace", "same" (it is there already), "user" (it belongs to the user and
-    stays as it is), "remove". size, old_size: bytes that it will have and has.
+    stays as it is), "edited" (it is ours, and the user's edit of it stays), "remove", "leftover" (of fsck.fat or
+    of a run that was cut off: removed first). edited: what is replaced or removed is the user's edit. size,
+    old_size: bytes that it will have and has.
     """
 
     path: str
@@ -55,6 +66,7 @@ class Change:
     size: int
     old_size: int
     member: BootMember | None
+    edited: bool = False
 
 
 @dataclass(frozen=True)
@@ -83,12 +95,15 @@ def plan_boot_files(
     *,
     user_files: Sequence[str],
     limit: int | None,
+    shipped: Digests = MappingProxyType({}),
+    edits: str = "save",
 ) -> BootPlan:
     """
     Compare the boot partition with what a bundle brings. Changes nothing.
 
     directory: of the boot partition. prefix: "" or a directory below it with "/" at its end. limit: bytes
-    that may be used in the directory, or None. Raises: Refused when a path cannot be used; lack of room is
+    that may be used in the directory, or None. shipped: what we have put there. edits: what becomes of a file of
+    ours that was edited: "save", "keep" or "refuse". Raises: Refused when a path cannot be used; lack of room is
     left to the caller, who has `peak` and `free`.
     """
     if not directory.is_dir():
@@ -99,24 +114,32 @@ def plan_boot_files(
         for path in _files_below(directory, prefix):
             if path.casefold() not in coming and not path.endswith(SUFFIX) and not _is_users(path, user_files):
                 changes.append(Change(path, "remove", 0, (directory / path).lstat().st_size, None))
+    changes = [_unless_edited(directory, change, shipped, edits) for change in changes]
+    changes = [*_leftovers(directory, changes), *changes]
     space = _room(directory, limit)
     return BootPlan(
         directory=directory,
         changes=tuple(changes),
         peak=_peak(directory, changes, space.cluster),
         free=space.free,
-        undo_size=sum(change.old_size for change in changes if change.action in ("replace", "remove")),
+        undo_size=sum(
+            change.old_size * (2 if change.edited else 1)
+            for change in changes
+            if change.action in ("replace", "remove")
+        ),
     )
 
 
-def apply_boot_files(plan: BootPlan, read: Callable[[BootMember], Iterator[bytes]], undo_directory: Path) -> None:
+def apply_boot_files(plan: BootPlan, read: ReadFunction, undo_directory: Path) -> None:
     """
     Carry out the plan, durably. When it fails, everything is put back, and the exception comes out.
 
     read: gives the bytes of a boot file. Raises: HupfastError, MediumError, MismatchError, and what `read`
     raises.
     """
-    clean_leftovers(plan)
+    for change in plan.changes:
+        if change.action == "leftover":
+            remove_durably(plan.directory / change.path)
     _save_undo(plan, undo_directory)
     try:
         for change in plan.changes:
@@ -157,12 +180,38 @@ def forget_undo(undo_directory: Path) -> None:
             path.unlink()
 
 
-def clean_leftovers(plan: BootPlan) -> None:
-    """Remove the unfinished files that a run which was cut off left beside ours."""
-    for parent in {(plan.directory / change.path).parent for change in plan.changes}:
-        if parent.is_dir():
-            for path in parent.glob("*" + SUFFIX):
-                remove_durably(path)
+def save_edits(plan: BootPlan, directory: Path) -> None:
+    """Copy the user's edits that the plan goes over to `directory`, durably. Raises: HupfastError, MediumError."""
+    for change in plan.changes:
+        if change.edited:
+            make_directory((directory / change.path).parent)
+            write_chunks(directory / change.path, read_chunks(plan.directory / change.path))
+
+
+def shipped_by(plan: BootPlan, before: Digests, *, done: bool) -> Digests:
+    """
+    What is ours on the boot partition once the plan is carried out (done), or while it is.
+
+    before: what was ours until now; of an edited file that stays, the bytes that we had put there.
+    """
+    after = dict(before)
+    for change in plan.changes:
+        if change.action in ("write", "replace", "same") and change.member is not None:
+            old = frozenset() if done else before.get(change.path, frozenset())
+            after[change.path] = old | {change.member.sha256.hex()}
+        elif change.action == "remove" and done:
+            after.pop(change.path, None)
+    return after
+
+
+def _leftovers(directory: Path, changes: Sequence[Change]) -> Iterator[Change]:
+    """Files that fsck.fat recovered (FSCK0000.REC), which fill the partition, and unfinished ones of ours."""
+    for path in sorted(directory.iterdir()):
+        if _RECOVERED.fullmatch(path.name) and path.is_file():
+            yield Change(path.name, "leftover", 0, path.lstat().st_size, None)
+    for parent in sorted({(directory / change.path).parent for change in changes}):
+        for path in sorted(parent.glob("*" + SUFFIX)):
+            yield Change(str(path.relative_to(directory)), "leftover", 0, path.lstat().st_size, None)
 
 
 def _change(directory: Path, path: str, member: BootMember, user_files: Sequence[str]) -> Change:
@@ -182,6 +231,23 @@ def _change(directory: Path, path: str, member: BootMember, user_files: Sequence
         raise Refused(f"{target} is in the way of a boot file: it is no regular file; remove it first")
     same = facts.st_size == member.size and digest(read_chunks(target)) == member.sha256
     return Change(path, "same" if same else "replace", member.size, facts.st_size, member)
+
+
+def _unless_edited(directory: Path, change: Change, shipped: Digests, edits: str) -> Change:
+    ours = shipped.get(change.path)
+    if change.action not in ("replace", "remove") or ours is None:
+        return change
+    target = directory / change.path
+    if not target.is_file() or digest(read_chunks(target)).hex() in ours:
+        return change
+    if edits == "save":
+        return replace(change, edited=True)
+    if edits == "refuse":
+        raise Refused(
+            f"the boot file {target} was edited since it was installed, and the profile asks not to go over that;"
+            " save the edit elsewhere and remove the file, or put it among the profile's user_files"
+        )
+    return replace(change, action="edited", size=change.old_size)
 
 
 def _is_users(path: str, user_files: Iterable[str]) -> bool:
@@ -219,7 +285,9 @@ def _peak(directory: Path, changes: Sequence[Change], cluster: int) -> int:
     used = cluster * sum(1 for parent in parents if directory in parent.parents and not parent.exists())
     peak = used
     for change in changes:
-        if change.action in ("write", "replace"):
+        if change.action == "leftover":
+            used -= _rounded(change.old_size, cluster)
+        elif change.action in ("write", "replace"):
             used += _rounded(change.size, cluster)
             peak = max(peak, used)
             used -= _rounded(change.old_size, cluster)
@@ -230,7 +298,7 @@ def _rounded(size: int, cluster: int) -> int:
     return -(-size // cluster) * cluster
 
 
-def _install(target: Path, member: BootMember, read: Callable[[BootMember], Iterator[bytes]]) -> None:
+def _install(target: Path, member: BootMember, read: ReadFunction) -> None:
     make_directory(target.parent)
     write_chunks(target, read(member))
     if digest(read_chunks(target, past_cache=True)) != member.sha256:

@@ -18,6 +18,7 @@ from hupfast.engine import probe, version
 from hupfast.errors import DataError, MemoryBudgetError, NothingToDo, Refused
 from hupfast.machine import Machine
 from hupfast.manifest import ImageMember, Manifest
+from hupfast.shipped import load_shipped
 from hupfast.situation import Situation
 from hupfast.slot import Stamp, plan_stamp
 from hupfast.slots import Slot
@@ -125,6 +126,8 @@ def make_plan(
         manifest.boot,
         user_files=board.boot.user_files,
         limit=board.boot.size,
+        shipped=load_shipped(machine.state_directory),
+        edits=board.boot.edits,
     )
     spool = sum(member.size for member in boot.members) if is_stream else 0
     _check_space(machine, boot, spool)

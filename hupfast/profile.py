@@ -8,7 +8,7 @@ profile that is only half understood.
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hupfast.errors import Refused
@@ -24,14 +24,54 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 @dataclass(frozen=True)
 class _Document:
+    """One file, and the one that it extends."""
+
     path: Path
     text: str
+    values: dict[str, object]
+    base: "_Document | None" = None
+
+    def place(self, where: Where) -> str:
+        """File and line of a key, in whichever of the files it is written; else of the nearest table around it."""
+        documents = [self, self.base] if self.base else [self]
+        for depth in range(len(where), 0, -1):
+            for document in documents:
+                if line := _find_line(document.text, where[:depth]):
+                    return f"{document.path}, line {line}"
+        return str(self.path)
 
 
-def load_profile(path: Path) -> "Table":
+def load_profile(path: Path, layouts: Sequence[Path] = ()) -> "Table":
     """
-    The top table of a TOML file. Raises: Refused when it is no TOML, HupfastError when it cannot be read.
+    The top table of a TOML file. With the key `extends = "NAME"` it lies on top of NAME.toml, which is looked
+    for in the directories `layouts`: tables are merged key by key, all else goes before what is below.
+
+    Raises: Refused when it is no TOML, HupfastError when it cannot be read.
     """
+    document = _read(path)
+    values = dict(document.values)
+    if "extends" in values:
+        top = Table(document.values, (), document)
+        name = top.text("extends", pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*")
+        found = [layout / f"{name}.toml" for layout in layouts if (layout / f"{name}.toml").is_file()]
+        if not found:
+            raise top.fail("extends", f"there is no {name}.toml in {' or '.join(map(str, layouts))}")
+        del values["extends"]
+        document = replace(document, base=_read(found[0]))
+        values = _merged(document.base.values if document.base else {}, values)
+    return Table(values, (), document)
+
+
+def _merged(below: dict[str, object], above: dict[str, object]) -> dict[str, object]:
+    merged = {**below, **above}
+    for key, value in above.items():
+        under = below.get(key)
+        if isinstance(value, dict) and isinstance(under, dict):
+            merged[key] = {**under, **value}
+    return merged
+
+
+def _read(path: Path) -> _Document:
     import tomllib
 
     with explained(f"cannot read the profile {path}"):
@@ -43,7 +83,7 @@ def load_profile(path: Path) -> "Table":
         raise Refused(f"{path}: the profile is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"{path}: the profile is no TOML: {error}") from None
-    return Table(values, (), _Document(path, text))
+    return _Document(path, text, values)
 
 
 class Table:
@@ -64,9 +104,7 @@ class Table:
     def fail(self, key: str, reason: str) -> Refused:
         """The exception for a wrong key: file, line, key, reason. To be raised by the caller."""
         where = (*self._where, key) if key else self._where
-        line = _find_line(self._document.text, where)
-        place = f"{self._document.path}, line {line}" if line else f"{self._document.path}"
-        return Refused(f"{place}: {_spell(where) or 'the profile'}: {reason}")
+        return Refused(f"{self._document.place(where)}: {_spell(where) or 'the profile'}: {reason}")
 
     def text(self, key: str, default: str | None = None, *, pattern: str = r"\S(.*\S)?") -> str:
         """A text that matches the pattern."""
@@ -178,7 +216,7 @@ def _spell(where: Where) -> str:
 
 def _find_line(text: str, where: Where) -> int | None:
     """
-    The line of a key, or of the nearest table around it; None when neither is written in the usual way.
+    The line of a key or table; None when it is not written in the usual way, or not at all.
 
     A scan of the text, because tomllib does not keep positions: [table], [[table]] and `key =` at line
     starts.
@@ -196,7 +234,4 @@ def _find_line(text: str, where: Where) -> int | None:
             seen.setdefault(prefix, number)
         elif key := _KEY.match(line):
             seen.setdefault((*prefix, key[1].strip('"')), number)
-    for depth in range(len(where), 0, -1):
-        if where[:depth] in seen:
-            return seen[where[:depth]]
-    return None
+    return seen.get(where)

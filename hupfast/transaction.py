@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
-from hupfast.bootfiles import apply_boot_files, forget_undo, sync_boot
+from hupfast.bootfiles import ReadFunction, apply_boot_files, forget_undo, save_edits, shipped_by, sync_boot
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.engine import MEMORY_DEFAULT
 from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError
@@ -25,6 +25,7 @@ from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.plan import STEPS, Plan, Wish, make_plan
+from hupfast.shipped import load_shipped, save_shipped
 from hupfast.situation import Situation
 from hupfast.slot import apply_stamp
 from hupfast.spool import empty_spool, fetch_boot_files
@@ -161,8 +162,7 @@ def _install(
             elif step == "slot":
                 _prepare_slot(machine, plan)
             elif step == "boot":
-                apply_boot_files(plan.boot, read, machine.undo_directory)
-                sync_boot(plan.boot.directory)
+                _install_boot_files(machine, plan, read)
                 _note_complete(machine, plan, digest)
             else:
                 machine.bootloader.switch(plan.target, trial=True)
@@ -210,6 +210,16 @@ def _prepare_slot(machine: Machine, plan: Plan) -> None:
         old = machine.running_files(plan.running)
         apply_stamp(plan.stamp, plan.target_path, old, machine.scratch_directory)
     machine.journal.advance("slot")
+
+
+def _install_boot_files(machine: Machine, plan: Plan, read: ReadFunction) -> None:
+    """What is ours is noted before and after, so that no moment in between looks like a user's edit."""
+    before = load_shipped(machine.state_directory)
+    save_shipped(machine.state_directory, shipped_by(plan.boot, before, done=False))
+    save_edits(plan.boot, machine.state_directory / "edited")
+    apply_boot_files(plan.boot, read, machine.undo_directory)
+    sync_boot(plan.boot.directory)
+    save_shipped(machine.state_directory, shipped_by(plan.boot, before, done=True))
 
 
 def _note_complete(machine: Machine, plan: Plan, digest: str) -> None:

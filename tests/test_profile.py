@@ -120,3 +120,26 @@ def test_what_is_no_toml_is_refused_with_its_line(profile: Callable[..., Table],
         load_profile(tmp_path / "p.toml")
     with pytest.raises(HupfastError, match="cannot read the profile"):
         load_profile(tmp_path / "no.toml")
+
+
+def test_a_profile_may_lie_on_a_layout(tmp_path: Path) -> None:
+    """Tables are merged key by key, lists are replaced whole, and what is wrong is told in the file it stands in."""
+    (tmp_path / "layouts").mkdir()
+    (tmp_path / "layouts/low.toml").write_text('state = "/low"\n[boot]\nsize = "1M"\ndirectory = "low"\n')
+    (tmp_path / "p.toml").write_text('extends = "low"\nname = "top"\n[boot]\nsize = "2M"\n')
+    top = load_profile(tmp_path / "p.toml", [tmp_path / "layouts"])
+    boot = top.table("boot")
+
+    assert (top.text("name"), top.path("state"), boot.size("size")) == ("top", "/low", 2 << 20)
+    with pytest.raises(Refused, match=r"layouts/low.toml, line 4: boot.directory: 'low' is no absolute path"):
+        boot.path("directory")
+    with pytest.raises(Refused, match=r"p.toml, line 4: boot.size"):
+        raise boot.fail("size", "so")
+
+
+@pytest.mark.parametrize("name", ["none", "../p", 3])
+def test_a_layout_that_is_not_there_is_refused(tmp_path: Path, name: object) -> None:
+    """With the line of `extends`; a name is never a path."""
+    (tmp_path / "p.toml").write_text(f"extends = {name!r}\n")
+    with pytest.raises(Refused, match="p.toml, line 1: extends: "):
+        load_profile(tmp_path / "p.toml", [tmp_path / "layouts"])

@@ -233,7 +233,8 @@ def _show_plan(plan: Plan) -> None:
         parts += [f"kept: {', '.join(plan.stamp.keep)}"] if plan.stamp.keep else []
         say(f"  slot        {'; '.join(parts)}")
     for change in plan.boot.changes:
-        say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)})")
+        note = ", after saving the user's edit of it" if change.edited else ""
+        say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)}){note}")
     say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
     say(f"  bootloader  tries slot {plan.target} at the next boot, and falls back to slot {plan.running}")
     for warning in plan.warnings:
@@ -248,7 +249,9 @@ _ACTIONS = {
     "replace": "replaces",
     "same": "has already",
     "user": "leaves, it is the user's,",
+    "edited": "leaves, it was edited,",
     "remove": "removes",
+    "leftover": "removes the leftover",
 }
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -228,7 +229,7 @@ def test_boards(board: Board, hupfast: Run) -> None:
     listed = hupfast("boards", "list", "--root", board.root)
     assert listed.code == 0
     assert "virtual" in listed.out
-    assert "wrong    wrong: " in listed.out
+    assert re.search(r"^wrong +wrong: ", listed.out, re.MULTILINE)
     assert {row["name"] for row in hupfast("boards", "list", "--root", board.root, "--json").json["boards"]} >= {
         "wrong"
     }

@@ -135,6 +135,7 @@ def test_the_users_files_and_the_other_slot_stay(board: Board) -> None:
         "boot/b/dtb/board.dtb",
         "boot/bootloader.env",
         "state/journal.json",
+        "state/shipped.json",
     }
 
 
