@@ -141,5 +141,5 @@ def test_a_profile_may_lie_on_a_layout(tmp_path: Path) -> None:
 def test_a_layout_that_is_not_there_is_refused(tmp_path: Path, name: object) -> None:
     """With the line of `extends`; a name is never a path."""
     (tmp_path / "p.toml").write_text(f"extends = {name!r}\n")
-    with pytest.raises(Refused, match="p.toml, line 1: extends: "):
+    with pytest.raises(Refused, match=r"p\.toml, line 1: extends: "):
         load_profile(tmp_path / "p.toml", [tmp_path / "layouts"])
