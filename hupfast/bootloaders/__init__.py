@@ -5,8 +5,8 @@ A trial is the heart of it: `switch(slot)` asks for a few tries of a slot, and w
 the default. Only `confirm()` changes the default. When the tries are used up, the bootloader goes back by
 itself.
 
-A module offers `factory(table, slots)`: it takes its own keys out of the profile's [bootloader] table, and
-returns what makes a Bootloader for a system root.
+A module offers `factory(table, slots)` for each of its kinds: it takes its own keys out of the profile's
+[bootloader] table, and returns what makes a Bootloader for a system root.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,13 @@ from typing import Protocol
 from hupfast.profile import Table
 from hupfast.slots import Slot
 
-KINDS = {"virtual": "hupfast.bootloaders.virtual"}
+KINDS = {
+    "virtual": "virtual:factory",
+    "uboot": "uboot:factory",
+    "grub": "grub:factory",
+    "bootenv": "grub:bootenv_factory",
+}
+"""Module of this package and function for each kind."""
 
 
 @dataclass(frozen=True)
@@ -77,5 +83,7 @@ def bootloader_factory(kind: str, table: Table, slots: tuple[Slot, ...]) -> Call
     """What makes the bootloader of this kind for a system root. Raises: Refused when the profile is wrong."""
     if kind not in KINDS:
         raise table.fail("kind", f"{kind!r} is no kind of bootloader; known are: {', '.join(KINDS)}")
-    factory: Callable[[Table, tuple[Slot, ...]], Callable[[Path], Bootloader]] = import_module(KINDS[kind]).factory
+    module, name = KINDS[kind].split(":")
+    factory: Callable[[Table, tuple[Slot, ...]], Callable[[Path], Bootloader]]
+    factory = getattr(import_module(f"hupfast.bootloaders.{module}"), name)
     return factory(table, slots)
