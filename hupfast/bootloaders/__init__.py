@@ -23,6 +23,12 @@ KINDS = {
     "uboot": "uboot:factory",
     "grub": "grub:factory",
     "bootenv": "grub:bootenv_factory",
+    "uenv-bootpart": "uenv:bootpart_factory",
+    "uenv-root-part": "uenv:root_part_factory",
+    "balena-uboot": "uenv:balena_factory",
+    "cmdline": "rootarg:cmdline_factory",
+    "grub-cfg": "rootarg:grub_factory",
+    "extlinux": "rootarg:extlinux_factory",
 }
 """Module of this package and function for each kind."""
 
