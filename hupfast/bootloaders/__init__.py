@@ -23,6 +23,7 @@ KINDS = {
     "uboot": "uboot:factory",
     "grub": "grub:factory",
     "bootenv": "grub:bootenv_factory",
+    "systemd-boot": "systemd_boot:factory",
     "uenv-bootpart": "uenv:bootpart_factory",
     "uenv-root-part": "uenv:root_part_factory",
     "balena-uboot": "uenv:balena_factory",
