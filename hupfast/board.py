@@ -100,11 +100,12 @@ class Filesystem:
 
 @dataclass(frozen=True)
 class Board:
-    """A profile that was read and checked. Paths are as seen from the system root."""
+    """A profile that was read and checked. layout: the one it extends. Paths are as seen from the system root."""
 
     name: str
     description: str
     path: Path
+    layout: Path | None
     compatible: tuple[str, ...]
     state: str
     signs: Signs
@@ -152,7 +153,7 @@ def detect(root: Path) -> str | None:
     signs = {}
     for name, path in find_profiles(root).items():
         try:
-            signs[name] = read_signs(load_profile(path, _layouts(path)).table("detect", optional=True))
+            signs[name] = read_signs(load_profile(path, layouts_of(path)).table("detect", optional=True))
         except Refused:  # a profile that is wrong is told when it is used; it must not hide the others
             continue
     return best_match(signs, read_facts(root))
@@ -181,7 +182,7 @@ def load_board(name: str | None, root: Path) -> Board:
 
 def read_board(path: Path) -> Board:
     """Read and check one profile. Raises: Refused."""
-    top = load_profile(path, _layouts(path))
+    top = load_profile(path, layouts_of(path))
     name = top.text("name", pattern=_NAME)
     if name != path.stem:
         raise top.fail("name", f"it must be {path.stem!r} like the file")
@@ -195,6 +196,7 @@ def read_board(path: Path) -> Board:
         name=name,
         description=top.text("description"),
         path=path,
+        layout=top.layout,
         compatible=top.texts("compatible", (name,)),
         state=top.path("state"),
         signs=read_signs(top.table("detect", optional=True)),
@@ -214,17 +216,17 @@ def read_board(path: Path) -> Board:
     return board
 
 
+def layouts_of(path: Path) -> tuple[Path, ...]:
+    """Where a profile's `extends` is looked for: beside it, then among those of hupfast."""
+    return path.parent / "layouts", SHIPPED / "layouts"
+
+
 def missing_programs(board: Board) -> list[str]:
     """Programs that the board's filesystem kind needs and this system lacks."""
     return [name for name in FILESYSTEM_PROGRAMS[board.filesystem.kind] if find_program(name) is None]
 
 
 FILESYSTEM_PROGRAMS = {"ext4": ("tune2fs", "debugfs", "e2fsck"), "none": ()}
-
-
-def _layouts(path: Path) -> tuple[Path, ...]:
-    """Where a profile's `extends` is looked for: beside it, then among those of hupfast."""
-    return path.parent / "layouts", SHIPPED / "layouts"
 
 
 def _slot(table: Table, sysroot: str) -> Slot:

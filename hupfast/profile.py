@@ -96,6 +96,11 @@ class Table:
         self._where = where
         self._document = document
 
+    @property
+    def layout(self) -> Path | None:
+        """The file that this one extends."""
+        return self._document.base.path if self._document.base else None
+
     def has(self, key: str) -> bool:
         """Whether the key is there. It counts as asked for."""
         self._asked.append(key)

@@ -46,24 +46,30 @@ def list_(root: str, as_json: bool) -> None:
 @_root_option
 @json_option
 def show(name: str, root: str, as_json: bool) -> None:
-    """Show the profile NAME as it is written, after checking it."""
-    from hupfast.board import load_board
+    """Show the profile NAME as it is written, and the layout that it extends, after checking it."""
+    from hupfast.board import layouts_of, load_board
     from hupfast.profile import load_profile
 
     board = load_board(name, Path(root))
     if as_json:
-        profile = load_profile(board.path).as_dict()
+        profile = load_profile(board.path, layouts_of(board.path)).as_dict()
         print_json({"ok": True, "exit_code": 0, "path": str(board.path), "profile": profile})
         return
-    say(f"# {board.path}")
-    say(board.path.read_text("utf-8").rstrip("\n"))
+    paths = [board.path] if board.layout is None else [board.path, board.layout]
+    for path in paths:
+        say(f"# {path}")
+        say(path.read_text("utf-8").rstrip("\n"))
 
 
 @boards.command(short_help="Tell which board this is.")
 @_root_option
 @json_option
 def detect(root: str, as_json: bool) -> None:
-    """Tell which board this is: what /etc/hupfast/board says. Exit code 4 when nothing tells it."""
+    """
+    Tell which board this is: by /etc/hupfast/board, else by device tree, DMI names, or balena's config.json.
+
+    Exit code 4 when nothing tells it, or several profiles fit equally well.
+    """
     from hupfast.board import load_board
 
     board = load_board(None, Path(root))
