@@ -9,7 +9,7 @@ C_FILES = $(wildcard csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] tests/fuzz/*.[
 MESON = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/meson
 SAN_OPTIONS = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
-.PHONY: help demo test asan tsan fuzz bench bench-quick lint format wheel dev clean
+.PHONY: help demo test boot-test asan tsan fuzz bench bench-quick lint format wheel dev clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
 
@@ -18,10 +18,14 @@ demo: $(VENV)/installed ## Update a virtual board with a real root filesystem, w
 	$(BIN)/hupfast demo
 
 test: $(VENV)/installed ## Run the C tests and the Python tests
-	@.ci/packages build test
+	@.ci/packages build test boot
 	@$(MESON) setup --reconfigure build/test -Dpython=false >/dev/null
 	$(MESON) test -C build/test --print-errorlogs
 	$(BIN)/pytest
+
+boot-test: $(VENV)/installed ## Only the tests that boot real boards in QEMU (they are in `test` too)
+	@.ci/packages build boot
+	$(BIN)/pytest tests/boot
 
 asan: $(VENV)/installed ## Run both under AddressSanitizer and UndefinedBehaviorSanitizer
 	@.ci/packages build test
