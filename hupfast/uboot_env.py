@@ -159,6 +159,16 @@ def _is_newer(second: int, first: int) -> bool:
     return second > first
 
 
+def _check_kind(path: Path) -> None:
+    """
+    A rename would put a file in the place of a flash device or a link, and U-Boot would never see it.
+    """
+    if not path.exists() or _is_device(path) or (path.is_file() and not path.is_symlink()):
+        return
+    what = "a symbolic link: name the file itself" if path.is_symlink() else "neither a file nor a block device"
+    raise HupfastError(f"U-Boot's environment cannot be kept in {path}, which is {what} in fw_env.config")
+
+
 def _is_device(path: Path) -> bool:
     return path.exists() and stat.S_ISBLK(path.stat().st_mode)
 
@@ -169,6 +179,7 @@ def _start(fd: int, area: Area) -> int:
 
 def _read(area: Area) -> bytes:
     """The bytes of a copy, past the page cache. Raises: ValueError when they are not there."""
+    _check_kind(area.path)
     with explained(f"cannot read the U-Boot environment in {area.path}"):
         try:
             fd = os.open(area.path, os.O_RDONLY | os.O_CLOEXEC)

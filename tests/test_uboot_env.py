@@ -184,6 +184,20 @@ def test_a_wrong_config_is_an_error(tmp_path: Path, text: str) -> None:
         read_config(tmp_path / "config", Path("/"))
 
 
+def test_a_flash_device_or_a_link_is_refused(tmp_path: Path) -> None:
+    """A rename over /dev/mtd0 or over a link would look like a success, and U-Boot would not see it."""
+    board = Board(tmp_path, 1)
+    board.config.write_text(f"/dev/zero 0x0 {SIZE:#x}\n")
+    with pytest.raises(HupfastError, match="neither a file nor a block device"):
+        board.load()
+
+    (tmp_path / "real").write_bytes(serialize({"a": "1"}, None, SIZE))
+    (tmp_path / "link").symlink_to("real")
+    board.config.write_text(f"{tmp_path}/link 0x0 {SIZE:#x}\n")
+    with pytest.raises(HupfastError, match="a symbolic link"):
+        board.load()
+
+
 def test_what_does_not_fit_or_cannot_be_is_refused() -> None:
     """Nothing is cut off silently."""
     room = 64 - 4 - len("a=\0") - 1

@@ -8,6 +8,9 @@ from hupfast.system import read_chunks, read_small, write_atomic
 
 def read_file(path: Path) -> bytes:
     """The bytes of a bootloader's file. Raises: HupfastError when it is missing: there is nothing to switch."""
+    if path.is_symlink():
+        # A rename would replace the link, and the bootloader would go on reading the file behind it.
+        raise HupfastError(f"the bootloader's file {path} is a symbolic link; name the file itself in the profile")
     data = read_small(path)
     if data is None:
         raise HupfastError(

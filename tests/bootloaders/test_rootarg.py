@@ -120,6 +120,16 @@ def test_nothing_to_replace_is_an_error(make: Make, tmp_path: Path, text: str, s
         bootloader.switch("b")
 
 
+def test_a_link_is_refused(make: Make, tmp_path: Path) -> None:
+    """Some systems have /boot/grub2/grubenv as a link: replacing it would leave what GRUB reads as it is."""
+    bootloader = make(CMDLINE, cmdline_spans)
+    (tmp_path / "file").rename(tmp_path / "real")
+    (tmp_path / "file").symlink_to("real")
+    with pytest.raises(HupfastError, match="is a symbolic link"):
+        bootloader.switch("b")
+    assert (tmp_path / "real").read_text() == CMDLINE
+
+
 def test_entries_that_name_both_slots_are_an_error(make: Make) -> None:
     """Which of them boots is not known here."""
     with pytest.raises(HupfastError, match=r"names both slots \(a, b\)"):
