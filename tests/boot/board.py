@@ -36,6 +36,16 @@ initrd ($boot)/$slot/initrd
 boot
 """
 
+SYSTEMD_BOOT = Path("/usr/lib/systemd/boot/efi/systemd-bootx64.efi")
+
+ENTRY = """title slot {slot}
+version {version}
+sort-key hup
+linux /{slot}/vmlinuz
+initrd /{slot}/initrd
+options console=ttyS0 quiet panic=-1 root=/dev/vda{partition}
+"""
+
 
 def make_filesystem(tree: Path, image: Path, size: int) -> None:
     """An ext4 image of `size` MiB with the files of a tree."""
@@ -45,8 +55,8 @@ def make_filesystem(tree: Path, image: Path, size: int) -> None:
     run("mkfs.ext4", "-q", "-F", "-d", tree, "-E", "root_owner=0:0", image)
 
 
-def make_disk(disk: Path, root_image: Path, boot_files: dict[str, Path]) -> None:
-    """As the factory makes it: the first slot filled, the second one empty, grubenv pointing to the first."""
+def make_disk(disk: Path, root_image: Path, boot_files: dict[str, Path], loader: str) -> None:
+    """As the factory makes it: the first slot filled, the second one empty, the loader ("grub" or not) on the first."""
     work = disk.with_suffix(".parts")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
@@ -62,6 +72,19 @@ def make_disk(disk: Path, root_image: Path, boot_files: dict[str, Path]) -> None
     with fat.open("wb") as file:
         file.truncate(BOOT_SIZE * MIB)
     run("mkfs.vfat", "-n", "HUPBOOT", fat)
+    run("mmd", "-i", fat, "::EFI", "::EFI/BOOT", "::a", "::b")
+    (_put_grub if loader == "grub" else _put_systemd_boot)(work, fat)
+    for name, path in boot_files.items():
+        run("mcopy", "-i", fat, path, f"::a/{name}")
+    data = work / "data"
+    (work / "empty").mkdir()
+    make_filesystem(work / "empty", data, DATA_SIZE)
+    for image, start in ((fat, starts[0]), (root_image, starts[1]), (data, starts[3])):
+        run("dd", f"if={image}", f"of={disk}", "bs=1M", f"seek={start}", "conv=notrunc,sparse", "status=none")
+    shutil.rmtree(work)
+
+
+def _put_grub(work: Path, fat: Path) -> None:
     (work / "standalone.cfg").write_text(STANDALONE)
     (work / "grub.cfg").write_text(GRUB)
     modules = "part_gpt fat normal search search_label loadenv linux test echo configfile boot"
@@ -71,17 +94,20 @@ def make_disk(disk: Path, root_image: Path, boot_files: dict[str, Path]) -> None
     )  # fmt: skip
     run("grub-editenv", work / "grubenv", "create")
     run("grub-editenv", work / "grubenv", "set", "hup_root_part=2")
-    run("mmd", "-i", fat, "::EFI", "::EFI/BOOT", "::grub", "::a", "::b")
+    run("mmd", "-i", fat, "::grub")
     run("mcopy", "-i", fat, work / "bootx64.efi", "::EFI/BOOT/BOOTX64.EFI")
     run("mcopy", "-i", fat, work / "grub.cfg", work / "grubenv", "::grub")
-    for name, path in boot_files.items():
-        run("mcopy", "-i", fat, path, f"::a/{name}")
-    data = work / "data"
-    (work / "empty").mkdir()
-    make_filesystem(work / "empty", data, DATA_SIZE)
-    for image, start in ((fat, starts[0]), (root_image, starts[1]), (data, starts[3])):
-        run("dd", f"if={image}", f"of={disk}", "bs=1M", f"seek={start}", "conv=notrunc,sparse", "status=none")
-    shutil.rmtree(work)
+
+
+def _put_systemd_boot(work: Path, fat: Path) -> None:
+    (work / "loader.conf").write_text("timeout 0\n")
+    run("mmd", "-i", fat, "::loader", "::loader/entries")
+    run("mcopy", "-i", fat, SYSTEMD_BOOT, "::EFI/BOOT/BOOTX64.EFI")
+    run("mcopy", "-i", fat, work / "loader.conf", "::loader")
+    for slot, partition, version in (("a", 2, 1), ("b", 3, 0)):
+        entry = work / f"hup-{slot}.conf"
+        entry.write_text(ENTRY.format(slot=slot, partition=partition, version=version))
+        run("mcopy", "-i", fat, entry, "::loader/entries")
 
 
 @dataclass

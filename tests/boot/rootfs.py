@@ -26,7 +26,14 @@ PACKAGES = (
 )
 MODULES = ("virtio_pci", "virtio_blk", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1")
 
-PROFILE = """extends = "plain"
+HEALTH = """
+[health]
+units = "any"
+attempts = 1
+"""
+
+PROFILES = {
+    "qemu-grub": """extends = "plain"
 name = "qemu-grub"
 description = "QEMU, x86-64, UEFI, GRUB"
 
@@ -35,11 +42,20 @@ kind = "grub"
 file = "/boot/grub/grubenv"
 slot_variable = "hup_root_part"
 tries = 2
+""",
+    "qemu-systemd-boot": """extends = "plain"
+name = "qemu-systemd-boot"
+description = "QEMU, x86-64, UEFI, systemd-boot"
 
-[health]
-units = "any"
-attempts = 1
-"""
+[bootloader]
+kind = "systemd-boot"
+tries = 2
+
+[bootloader.entries]
+a = "hup-a"
+b = "hup-b"
+""",
+}
 
 INITRAMFS = """#!/bin/busybox sh
 b=/bin/busybox
@@ -66,7 +82,8 @@ $b mount -t ext4 ${disk}4 /data || echo NO-DATA
 . /etc/os-release
 root=$($b grep -o 'root=[^ ]*' /proc/cmdline)
 echo "BOOTED $root version $VERSION_ID"
-hupfast() { python3 -m hupfast "$@"; echo "EXIT $?"; }
+[ ! -d /boot/loader ] || board=qemu-systemd-boot
+hupfast() { python3 -m hupfast "$@" --board ${board:-qemu-grub}; echo "EXIT $?"; }
 [ -z "$cmd" ] || { $b tr -d '\\000' < $cmd > /tmp/cmd; . /tmp/cmd; }
 cd /; $b sync; $b umount /boot; $b umount /data
 echo GUEST-END
@@ -101,8 +118,8 @@ def build(folder: Path) -> None:
         shutil.rmtree(tree / name, ignore_errors=True)
     for name in ("boot", "data", "dev", "mnt", "proc", "root", "run", "sys", "tmp", "etc/hupfast/boards"):
         (tree / name).mkdir(parents=True, exist_ok=True)
-    (tree / "etc/hupfast/board").write_text("qemu-grub\n")
-    (tree / "etc/hupfast/boards/qemu-grub.toml").write_text(PROFILE)
+    for name, text in PROFILES.items():
+        (tree / f"etc/hupfast/boards/{name}.toml").write_text(text + HEALTH)
     (tree / "sbin/init").unlink(missing_ok=True)
     _script(tree / "sbin/init", INIT)
     (folder / "initrd.part").rename(folder / "initrd")

@@ -1,4 +1,4 @@
-"""Real firmware, real GRUB, a real kernel: updates from slot to slot, confirmed and not."""
+"""Real firmware, real bootloaders, a real kernel: updates from slot to slot, confirmed and not."""
 
 import json
 import os
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from boot.board import SLOT_SIZE, Qemu, make_disk, make_filesystem
-from boot.rootfs import build, install_hupfast, run
+from boot.rootfs import PROFILES, build, install_hupfast, run
 
 from conftest import sanitized
 from hupfast.bundling import create_bundle
@@ -46,10 +46,10 @@ def _pack(source: Path, out: Path) -> None:
     pack(source, out, level=3, chunk_size=1 << 20)
 
 
-@pytest.fixture(scope="module")
-def machine(tmp_path_factory: pytest.TempPathFactory) -> Qemu:
-    """A board that runs 1.0, with bundles of 2.0 and 3.0 at hand."""
-    folder = tmp_path_factory.mktemp("board")
+@pytest.fixture(params=["grub", pytest.param("systemd-boot", marks=pytest.mark.slow_boot)])
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Qemu:
+    """A board that runs 1.0, with bundles of 2.0 and 3.0 at hand. `make test` has the first, `make boot-test` all."""
+    folder = tmp_path
     build(CACHE)
     install_hupfast(CACHE / "tree")
     boot = folder / "boot"
@@ -66,8 +66,8 @@ def machine(tmp_path_factory: pytest.TempPathFactory) -> Qemu:
         make_filesystem(CACHE / "tree", image, SLOT_SIZE)
         if version != "1.0":
             bundle = payload / f"{version}.hup"
-            create_bundle(bundle, name="os", version=version, boards=["qemu-grub"], image=image, boot=boot, pack=_pack)
-    make_disk(folder / "disk.img", folder / "1.0.img", files)
+            create_bundle(bundle, name="os", version=version, boards=list(PROFILES), image=image, boot=boot, pack=_pack)
+    make_disk(folder / "disk.img", folder / "1.0.img", files, request.param)
     size = sum(path.stat().st_size for path in payload.iterdir()) // (1 << 20) + 32
     make_filesystem(payload, folder / "payload.img", size)
     return Qemu(folder / "disk.img", folder / "payload.img")
