@@ -33,7 +33,8 @@ _ROOT = re.compile(r"(?<!\S)root=(\S+)")
 _MARK = re.compile(r"(?<!\S)hupfast\.trial=(\S*)")
 _LINUX = re.compile(r"^[ \t]*linux(?:efi|16)?[ \t]+\S+[ \t]+([^\r\n]*)", re.MULTILINE)
 _LABEL = re.compile(r"^[ \t]*LABEL[ \t]+([^\s]+)[^\n]*\n?", re.MULTILINE | re.IGNORECASE)
-_DEFAULT = re.compile(r"^[ \t]*DEFAULT[ \t]+(\S+)", re.MULTILINE | re.IGNORECASE)
+_DEFAULT = re.compile(r"^[ \t]*(?:DEFAULT|ONTIMEOUT)[ \t]+(\S+)", re.MULTILINE | re.IGNORECASE)
+_MENU_DEFAULT = re.compile(r"^[ \t]*MENU[ \t]+DEFAULT[ \t]*\r?$", re.MULTILINE | re.IGNORECASE)
 _APPEND = re.compile(r"^[ \t]*APPEND[ \t]+([^\r\n]*)", re.MULTILINE | re.IGNORECASE)
 
 
@@ -49,14 +50,18 @@ def grub_spans(text: str) -> Spans:
 
 
 def extlinux_spans(text: str) -> Spans:
-    """The arguments of the entry that boots: the one DEFAULT names, or the first."""
+    """
+    The arguments of the entry that boots, as U-Boot chooses it (boot/pxe_utils.c): the last DEFAULT or ONTIMEOUT
+    names it, else the first entry with MENU DEFAULT, else the first one. Of several APPEND lines the last counts.
+    """
     labels = list(_LABEL.finditer(text))
-    default = _DEFAULT.search(text)
-    for number, label in enumerate(labels):
-        if default is None or label[1] == default[1]:
-            end = labels[number + 1].start() if number + 1 < len(labels) else len(text)
-            match = _APPEND.search(text, label.end(), end)
-            return [match.span(1)] if match else []
+    ends = [label.start() for label in labels[1:]] + [len(text)]
+    bodies = [(label[1], label.end(), end) for label, end in zip(labels, ends, strict=False)]
+    named = [match[1] for match in _DEFAULT.finditer(text)]
+    marked = [body for body in bodies if _MENU_DEFAULT.search(text, body[1], body[2])]
+    chosen = [body for body in bodies if body[0] == named[-1]] if named else marked or bodies
+    for _, start, end in chosen[:1]:
+        return [match.span(1) for match in _APPEND.finditer(text, start, end)][-1:]
     return []
 
 

@@ -145,9 +145,24 @@ def test_an_unknown_slot_is_never_written(make: Make, tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == CMDLINE
 
 
-def test_extlinux_without_a_default_boots_its_first_entry(make: Make) -> None:
-    """As U-Boot does."""
-    text = EXTLINUX.replace("DEFAULT primary\n", "").replace("p2 rescue", "p10 rescue")
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("DEFAULT primary\n", "DEFAULT primary\nDEFAULT rescue\n"),
+        ("DEFAULT primary\n", "DEFAULT primary\nONTIMEOUT rescue\n"),
+        ("DEFAULT primary\n", ""),
+    ],
+)
+def test_extlinux_chooses_its_entry_as_u_boot_does(make: Make, old: str, new: str) -> None:
+    """The last DEFAULT or ONTIMEOUT, and the first entry without either."""
+    text = EXTLINUX.replace(old, new).replace("p2 rescue", "p10 rescue")
+    assert make(text, extlinux_spans).state().default == "b"
+
+
+def test_extlinux_takes_the_entry_marked_as_the_default_and_its_last_append(make: Make) -> None:
+    """MENU DEFAULT counts where DEFAULT is missing; an APPEND before another one does not."""
+    text = EXTLINUX.replace("DEFAULT primary\n", "").replace("MENU LABEL the kernel", "MENU DEFAULT")
+    text = text.replace("      APPEND $", "      APPEND root=/dev/mmcblk0p2\n      APPEND $").replace("p2 rw", "p10 rw")
     assert make(text, extlinux_spans).state().default == "b"
 
 
