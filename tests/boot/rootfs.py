@@ -1,18 +1,26 @@
 """
 A small Debian system with hupfast in it, made from packages without a chroot and without changing the host.
 
-`build(folder)` downloads the packages' closure with the host's own apt (into a cache of its own, against an empty
-dpkg status), unpacks them, and leaves `tree/` (the root file system), `vmlinuz` and `initrd` in the folder.
+`build(target, folder)` downloads the packages' closure with the host's own apt, for the board's processor (lists and
+cache are the folder's own, against an empty dpkg status), unpacks them, and leaves `tree/` (the root file system),
+`vmlinuz` and `initrd` in the folder.
 """
 
 import compileall
 import os
-import re
 import shutil
 import subprocess
+import sys
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from py_compile import PycInvalidationMode
 
+from boot.guest import FW_ENV_CONFIG, HEALTH, INIT, INITRAMFS, PROFILES
+from boot.packages import Apt, run
+
+CSRC = Path(__file__).parents[2] / "csrc"
+UNCHECKED = PycInvalidationMode.UNCHECKED_HASH
 PACKAGES = (
     "python3-minimal",
     "libpython3.11-stdlib",
@@ -24,142 +32,83 @@ PACKAGES = (
     "e2fsprogs",
     "util-linux",
 )
-MODULES = ("virtio_pci", "virtio_blk", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1")
-
-HEALTH = """
-[health]
-units = "any"
-attempts = 1
-"""
-
-PROFILES = {
-    "qemu-grub": """extends = "plain"
-name = "qemu-grub"
-description = "QEMU, x86-64, UEFI, GRUB"
-
-[bootloader]
-kind = "grub"
-file = "/boot/grub/grubenv"
-slot_variable = "hup_root_part"
-tries = 2
-""",
-    "qemu-systemd-boot": """extends = "plain"
-name = "qemu-systemd-boot"
-description = "QEMU, x86-64, UEFI, systemd-boot"
-
-[bootloader]
-kind = "systemd-boot"
-tries = 2
-
-[bootloader.entries]
-a = "hup-a"
-b = "hup-b"
-""",
-}
-
-INITRAMFS = """#!/bin/busybox sh
-b=/bin/busybox
-$b mkdir -p /proc /sys /dev /new
-$b mount -t proc proc /proc; $b mount -t sysfs sys /sys; $b mount -t devtmpfs dev /dev
-for m in $($b cat /modules/order); do $b insmod /modules/$m; done
-for w in $($b cat /proc/cmdline); do case $w in root=*) root=${w#root=};; esac; done
-i=0; while [ ! -b "$root" ] && [ $i -lt 100 ]; do $b sleep 0.1; i=$((i+1)); done
-$b mount -t ext4 -o ro $root /new || { echo NO-ROOT $root; $b poweroff -f; }
-for m in proc sys dev; do $b mount --move /$m /new/$m; done
-exec $b switch_root /new /sbin/init
-"""
-
-INIT = """#!/bin/busybox sh
-export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
-b=/bin/busybox
-$b mount -t tmpfs tmpfs /tmp; $b mount -t tmpfs tmpfs /run
-for d in /sys/block/vd?; do
-  case $($b cat $d/serial) in cmd) cmd=/dev/${d##*/};; payload) payload=/dev/${d##*/};; *) disk=/dev/${d##*/};; esac
-done
-$b mount -t vfat ${disk}1 /boot || echo NO-BOOT
-$b mount -t ext4 ${disk}4 /data || echo NO-DATA
-[ -z "$payload" ] || $b mount -t ext4 -o ro $payload /mnt
-. /etc/os-release
-root=$($b grep -o 'root=[^ ]*' /proc/cmdline)
-echo "BOOTED $root version $VERSION_ID"
-[ ! -d /boot/loader ] || board=qemu-systemd-boot
-hupfast() { python3 -m hupfast "$@" --board ${board:-qemu-grub}; echo "EXIT $?"; }
-[ -z "$cmd" ] || { $b tr -d '\\000' < $cmd > /tmp/cmd; . /tmp/cmd; }
-cd /; $b sync; $b umount /boot; $b umount /data
-echo GUEST-END
-$b poweroff -f
-"""
+FILE_SYSTEMS = ("virtio_blk", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_iso8859_1")
 
 
-def run(*command: object) -> str:
-    """A program that must not fail."""
-    return subprocess.run([str(word) for word in command], check=True, capture_output=True, text=True).stdout
+@dataclass(frozen=True)
+class Target:
+    """A processor. debian: its name there; headers: packages that the engine is compiled against."""
+
+    debian: str
+    modules: tuple[str, ...]
+    headers: tuple[str, ...] = ()
 
 
-def kernel_package() -> str:
-    """The package that linux-image-cloud-amd64 stands for today."""
-    found = re.search(r"Depends: (linux-image-\S+)", run("apt-cache", "depends", "linux-image-cloud-amd64"))
-    assert found, "apt knows no linux-image-cloud-amd64: run apt-get update"
-    return found[1]
+X86 = Target("amd64", ("virtio_pci", *FILE_SYSTEMS))
+ARM64 = Target(
+    "arm64",
+    ("virtio_mmio", *FILE_SYSTEMS),
+    headers=("libzstd-dev", "libssl-dev", "libxxhash-dev", "libpython3.11-dev"),
+)
 
 
-def build(folder: Path) -> None:
+def build(target: Target, folder: Path) -> None:
     """Fill the folder, unless it is filled."""
     if (folder / "initrd").exists():
         return
     shutil.rmtree(folder, ignore_errors=True)
     tree = folder / "tree"
-    _unpack(folder, tree)
+    apt = Apt(target.debian, folder)
+    apt.unpack(tree, *PACKAGES, apt.kernel())
+    if target.headers:
+        apt.unpack(folder / "headers", *target.headers)
     kernel = next((tree / "boot").glob("vmlinuz-*"))
     version = kernel.name.removeprefix("vmlinuz-")
     shutil.copy(kernel, folder / "vmlinuz")
-    _initrd(folder, tree, version)
+    _initrd(folder, tree, version, target.modules)
     for name in ("boot", "usr/lib/modules", "lib/modules", "usr/share/doc", "usr/share/locale", "usr/share/man"):
         shutil.rmtree(tree / name, ignore_errors=True)
     for name in ("boot", "data", "dev", "mnt", "proc", "root", "run", "sys", "tmp", "etc/hupfast/boards"):
         (tree / name).mkdir(parents=True, exist_ok=True)
     for name, text in PROFILES.items():
         (tree / f"etc/hupfast/boards/{name}.toml").write_text(text + HEALTH)
+    (tree / "etc/fw_env.config").write_text(FW_ENV_CONFIG)
+    # Imports from source would take most of a guest's time.
+    compileall.compile_dir(tree / "usr/lib/python3.11", quiet=2, invalidation_mode=UNCHECKED)
+    compileall.compile_dir(tree / "usr/lib/python3", quiet=2, invalidation_mode=UNCHECKED)
     (tree / "sbin/init").unlink(missing_ok=True)
     _script(tree / "sbin/init", INIT)
     (folder / "initrd.part").rename(folder / "initrd")
 
 
-def install_hupfast(tree: Path) -> None:
+def install_hupfast(target: Target, folder: Path) -> None:
     """The package that is under test, compiled for the guest."""
     spec = find_spec("hupfast")
     assert spec is not None
     assert spec.origin is not None
-    target = tree / "usr/lib/python3/dist-packages/hupfast"
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(Path(spec.origin).parent, target, ignore=shutil.ignore_patterns("__pycache__"))
-    compileall.compile_dir(target, quiet=2)
+    installed = folder / "tree/usr/lib/python3/dist-packages/hupfast"
+    shutil.rmtree(installed, ignore_errors=True)
+    shutil.copytree(Path(spec.origin).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    if target.headers:
+        _cross_compile(folder, installed / "_engine.abi3.so")
+    compileall.compile_dir(installed, quiet=2, invalidation_mode=UNCHECKED)
 
 
-def _unpack(folder: Path, tree: Path) -> None:
-    archives = folder / "archives"
-    (archives / "partial").mkdir(parents=True)
-    (folder / "status").touch()
-    options = {
-        "Dir::State::status": folder / "status",
-        "Dir::Cache::archives": archives,
-        "APT::Install-Recommends": 0,
-        "APT::Sandbox::User": "root",
-        "Debug::NoLocking": 1,
-    }
-    words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
-    download = ["apt-get", *words, "install", "-y", "--download-only", *PACKAGES]
-    try:
-        run(*download, kernel_package())
-    except subprocess.CalledProcessError:  # the host's package lists are older than the archive
-        run("apt-get", "-qq", "update")
-        run(*download, kernel_package())
-    tree.mkdir()
-    for package in sorted(archives.glob("*.deb")):
-        run("dpkg", "-x", package, tree)
+def _cross_compile(folder: Path, out: Path) -> None:
+    """The engine and its binding for arm64, with the options that meson.build gives them."""
+    binding = folder / "_engine.c"
+    run(sys.executable, "-m", "cffi.gen_src", "exec-python", "--ffi-var=ffi", CSRC.parent / "build_ffi.py", binding)
+    headers, libraries = folder / "headers/usr/include", folder / "tree/usr/lib/aarch64-linux-gnu"
+    run(
+        "aarch64-linux-gnu-gcc", "-shared", "-fPIC", "-O2", "-std=c11", "-fvisibility=hidden", "-o", out,
+        "-D_GNU_SOURCE", "-DNDEBUG", "-DPy_LIMITED_API=0x030b0000", '-DHUPFAST_VERSION="boot test"',
+        "-DOPENSSL_SUPPRESS_DEPRECATED", f"-I{CSRC}", f"-I{headers}/python3.11", "-idirafter", headers,
+        "-idirafter", headers / "aarch64-linux-gnu", binding, *sorted(CSRC.glob("*.c")),
+        libraries / "libzstd.so.1", libraries / "libcrypto.so.3",
+    )  # fmt: skip
 
 
-def _initrd(folder: Path, tree: Path, version: str) -> None:
+def _initrd(folder: Path, tree: Path, version: str, modules: tuple[str, ...]) -> None:
     """busybox, and the modules that the root and the boot partition need, in the order of their needs."""
     work = folder / "initramfs"
     (work / "bin").mkdir(parents=True)
@@ -167,7 +116,7 @@ def _initrd(folder: Path, tree: Path, version: str) -> None:
     shutil.copy(tree / "bin/busybox", work / "bin/busybox")
     run("depmod", "-b", tree, version)
     order: list[str] = []
-    for module in MODULES:
+    for module in modules:
         shown = run("modprobe", "-d", tree, "-S", version, "--show-depends", module)
         for line in shown.splitlines():
             words = line.split()

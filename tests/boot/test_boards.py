@@ -4,12 +4,17 @@ import json
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from boot.board import SLOT_SIZE, Qemu, make_disk, make_filesystem
-from boot.rootfs import PROFILES, build, install_hupfast, run
+from boot.board import GRUB, SYSTEMD_BOOT, UBOOT, Board, Qemu
+from boot.disk import SLOT_SIZE, Put, boot_partition, make_disk, make_filesystem
+from boot.guest import PROFILES
+from boot.packages import run
+from boot.rootfs import ARM64, build, install_hupfast
+from boot.uboot import build_uboot
 
 from conftest import sanitized
 from hupfast.bundling import create_bundle
@@ -18,6 +23,11 @@ from hupfast.system import find_program
 
 TOOLS = (
     "qemu-system-x86_64",
+    "qemu-system-aarch64",
+    "aarch64-linux-gnu-gcc",
+    "bison",
+    "flex",
+    "mkenvimage",
     "grub-mkstandalone",
     "grub-editenv",
     "mcopy",
@@ -34,7 +44,7 @@ def has_tools() -> bool:
     return os.uname().machine == "x86_64" and all(map(find_program, TOOLS))
 
 
-CACHE = Path(__file__).parents[2] / "build/boot/x86-64"
+CACHE = Path(__file__).parents[2] / "build/boot"
 
 pytestmark = [
     pytest.mark.skipif(sanitized(), reason="the engine in the guest would need the sanitizer's libraries"),
@@ -46,31 +56,46 @@ def _pack(source: Path, out: Path) -> None:
     pack(source, out, level=3, chunk_size=1 << 20)
 
 
-@pytest.fixture(params=["grub", pytest.param("systemd-boot", marks=pytest.mark.slow_boot)])
-def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Qemu:
-    """A board that runs 1.0, with bundles of 2.0 and 3.0 at hand. `make test` has the first, `make boot-test` all."""
-    folder = tmp_path
-    build(CACHE)
-    install_hupfast(CACHE / "tree")
+def make_board(
+    board: Board, folder: Path, put: Put | None = None, fill: Callable[[Path], None] = lambda folder: None
+) -> Qemu:
+    """
+    A board that runs 1.0, with bundles of 2.0 and 3.0 at hand. put: what goes onto its boot partition instead of the
+    bootloader's files alone; fill: puts more files where the guest sees them, at /mnt.
+    """
+    cache = CACHE / board.target.debian
+    build(board.target, cache)
+    install_hupfast(board.target, cache)
     boot = folder / "boot"
     boot.mkdir()
-    files = {"vmlinuz": CACHE / "vmlinuz", "initrd": CACHE / "initrd"}
+    files = {"vmlinuz": cache / "vmlinuz", "initrd": cache / "initrd"}
     for name, path in files.items():
         shutil.copy(path, boot / name)
     payload = folder / "payload"
     payload.mkdir()
     for version in ("1.0", "2.0", "3.0"):
-        (CACHE / "tree/etc/os-release").unlink(missing_ok=True)
-        (CACHE / "tree/etc/os-release").write_text(f'ID=os\nVERSION_ID="{version}"\n')
+        (cache / "tree/etc/os-release").unlink(missing_ok=True)
+        (cache / "tree/etc/os-release").write_text(f'ID=os\nVERSION_ID="{version}"\n')
         image = folder / f"{version}.img"
-        make_filesystem(CACHE / "tree", image, SLOT_SIZE)
+        make_filesystem(cache / "tree", image, SLOT_SIZE)
         if version != "1.0":
             bundle = payload / f"{version}.hup"
             create_bundle(bundle, name="os", version=version, boards=list(PROFILES), image=image, boot=boot, pack=_pack)
-    make_disk(folder / "disk.img", folder / "1.0.img", files, request.param)
+    make_disk(folder / "disk.img", folder / "1.0.img", files, put or board.put_loader)
+    fill(payload)
     size = sum(path.stat().st_size for path in payload.iterdir()) // (1 << 20) + 32
     make_filesystem(payload, folder / "payload.img", size)
-    return Qemu(folder / "disk.img", folder / "payload.img")
+    uboot = build_uboot(CACHE / "u-boot") if board.target is ARM64 else None
+    return Qemu(board, folder / "disk.img", folder / "payload.img", uboot)
+
+
+BOARDS = [UBOOT, *(pytest.param(board, marks=pytest.mark.slow_boot) for board in (GRUB, SYSTEMD_BOOT))]
+
+
+@pytest.fixture(params=BOARDS, ids=["u-boot", "grub", "systemd-boot"])
+def machine(request: pytest.FixtureRequest, tmp_path: Path) -> Qemu:
+    """`make test` has the fastest board, `make boot-test` all."""
+    return make_board(request.param, tmp_path)
 
 
 def booted(console: str) -> tuple[str, str]:
@@ -113,6 +138,4 @@ def test_updates_on_a_real_board(machine: Qemu) -> None:
     status = document(console)
     assert (status["running"], status["last"]["result"], status["last"]["version"]) == ("b", "fell back", "3.0")
 
-    fat = machine.disk.with_suffix(".fat")
-    run("dd", f"if={machine.disk}", f"of={fat}", "bs=1M", "skip=4", "count=96", "status=none")
-    run("fsck.fat", "-n", fat)
+    run("fsck.fat", "-n", boot_partition(machine.disk, machine.disk.with_suffix(".fat")))
