@@ -193,6 +193,10 @@ void hup_writer_close(hup_writer *writer);
 /* SHA-256 of memory. */
 int hup_sha256(const void *data, size_t size, uint8_t digest[32], hup_error *error);
 
+/* Give an empty file of a filesystem its room for `size` bytes; its size stays 0. HUP_OK too where the filesystem
+ * cannot do that. size is above 0. HUP_E_SYSTEM: sys_errno, ENOSPC among them. */
+int hup_reserve(int fd, uint64_t size, hup_error *error);
+
 /* "hupfast 0.1.0, zstd 1.5.4". Static storage. */
 const char *hup_version(void);
 

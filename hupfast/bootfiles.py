@@ -25,23 +25,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from hupfast.durable import SUFFIX, fsync_path, make_directory, remove_durably, write_atomic, write_chunks
 from hupfast.errors import HupfastError, MismatchError, Refused
 from hupfast.manifest import BootMember
 from hupfast.shipped import Digests
-from hupfast.system import (
-    SUFFIX,
-    Space,
-    digest,
-    explained,
-    free_space,
-    fsync_path,
-    make_directory,
-    read_chunks,
-    read_small,
-    remove_durably,
-    write_atomic,
-    write_chunks,
-)
+from hupfast.system import Space, digest, explained, free_space, read_chunks, read_small
 
 ReadFunction = Callable[[BootMember], Iterator[bytes]]
 """Gives the bytes of a boot file."""
@@ -165,7 +153,8 @@ def undo_boot_files(directory: Path, undo_directory: Path) -> bool:
             remove_durably(directory / path)
         else:
             make_directory((directory / path).parent)
-            write_chunks(directory / path, read_chunks(undo_directory / backup))
+            copy = undo_directory / backup
+            write_chunks(directory / path, read_chunks(copy), size=copy.stat().st_size)
     forget_undo(undo_directory)
     return bool(entries)
 
@@ -300,7 +289,7 @@ def _rounded(size: int, cluster: int) -> int:
 
 def _install(target: Path, member: BootMember, read: ReadFunction) -> None:
     make_directory(target.parent)
-    write_chunks(target, read(member))
+    write_chunks(target, read(member), size=member.size)
     if digest(read_chunks(target, past_cache=True)) != member.sha256:
         raise MismatchError(f"the boot file {target} does not hold what was written into it")
 

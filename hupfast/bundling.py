@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hupfast.bundle import MANIFEST, open_bundle
+from hupfast.durable import write_chunks
 from hupfast.errors import DataError, Refused, UsageError
 from hupfast.manifest import (
     BootMember,
@@ -23,7 +24,7 @@ from hupfast.manifest import (
     parse_manifest,
     serialize_manifest,
 )
-from hupfast.system import digest, explained, read_chunks, write_chunks
+from hupfast.system import digest, explained, read_chunks
 from hupfast.tar import END, make_header, padded
 from hupfast.target import in_dev
 

@@ -115,6 +115,12 @@ def sha256(data: bytes) -> bytes:
     return bytes(ffi.buffer(digest))
 
 
+def reserve(fd: int, size: int) -> None:
+    """Give an open file its room, where the filesystem can. Raises: HupfastError, when there is not enough too."""
+    error = _error()
+    check(lib.hup_reserve(fd, size, error), error)
+
+
 def version() -> str:
     """Versions of the engine and of libzstd."""
     return str(ffi.string(lib.hup_version()).decode())

@@ -23,9 +23,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from hupfast.durable import SUFFIX, fsync_path, write_all
 from hupfast.errors import DataError, HupfastError, Refused, UsageError
 from hupfast.source import open_source
-from hupfast.system import SUFFIX, explained, fsync_path, write_all
+from hupfast.system import explained
 from hupfast.table import Chunk, Table, chunk_count, is_chunk_size, read_table, serialize_table, table_size
 from hupfast.target import in_dev
 

@@ -22,8 +22,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from hupfast.durable import make_directory, write_atomic
 from hupfast.errors import HupfastError
-from hupfast.system import make_directory, read_small, write_atomic
+from hupfast.system import read_small
 
 FORMAT = 1
 

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hupfast.durable import make_directory
 from hupfast.errors import Busy
-from hupfast.system import explained, make_directory
+from hupfast.system import explained
 
 
 @contextmanager

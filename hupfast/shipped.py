@@ -13,7 +13,8 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
-from hupfast.system import make_directory, read_small, write_atomic
+from hupfast.durable import make_directory, write_atomic
+from hupfast.system import read_small
 
 Digests = Mapping[str, frozenset[str]]
 """SHA-256 in hex of what may stand at each path."""

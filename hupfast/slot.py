@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hupfast.board import Board
+from hupfast.durable import fsync_path, make_directory
 from hupfast.errors import Refused
 from hupfast.ext4 import Ext4, Readable
 from hupfast.slots import Slot
-from hupfast.system import explained, fsync_path, make_directory, under
+from hupfast.system import explained, under
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from hupfast.bundle import Bundle
+from hupfast.durable import make_directory, write_chunks
 from hupfast.errors import DigestError
 from hupfast.manifest import BootMember
-from hupfast.system import digest, explained, make_directory, read_chunks, write_chunks
+from hupfast.system import digest, explained, read_chunks
 
 
 def fetch_boot_files(

@@ -1,9 +1,5 @@
 """
-The one place where hupfast meets the operating system: paths below the root, programs, durable small files.
-
-A small file is durable here when its bytes were fsynced under another name, renamed over the old one, and
-the directory was fsynced. A power cut leaves the old file or the new one, and at most a leftover whose name
-ends in SUFFIX.
+The one place where hupfast meets the operating system: paths below the root, programs, files, facts.
 
 Every path of a profile starts at the system root: "/" on the board itself, "/host" in a container that has
 the host mounted there, the board's folder for a virtual board.
@@ -19,9 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hupfast.errors import HupfastError, MediumError
-
-SUFFIX = ".hupfast-new"
-"""End of the name of a file that is not finished yet."""
 
 BLOCK = 256 * 1024
 """Bytes of one read or write where Python copies (boot files only; the engine writes the images)."""
@@ -141,74 +134,7 @@ def _decoded(data: bytes) -> str:
     return data[-_OUTPUT_LIMIT:].decode("utf-8", "replace")
 
 
-# ---- durable files -----------------------------------------------------------------------------------------
-
-
-def fsync_path(path: Path) -> None:
-    """Flush a file's data, or a directory's entries, to the medium. Raises: OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
-
-
-def make_directory(path: Path, mode: int = 0o755) -> None:
-    """Make a directory and its parents, durably. It may exist. Raises: HupfastError."""
-    if path.is_dir():
-        return
-    make_directory(path.parent)
-    with explained(f"cannot make the directory {path}"):
-        try:
-            os.mkdir(path, mode)
-        except FileExistsError:
-            if not path.is_dir():
-                raise
-        fsync_path(path.parent)
-
-
-def write_all(fd: int, data: bytes | memoryview) -> None:
-    """Write every byte; short writes are finished. Raises: OSError."""
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
-
-
-def write_chunks(path: Path, chunks: Iterator[bytes], mode: int = 0o644) -> None:
-    """
-    Replace the file `path` by the bytes of `chunks`, atomically and durably.
-
-    Nothing of `path` has changed when an exception comes out, whoever raised it (the iterator may).
-    Raises: HupfastError, MediumError.
-    """
-    beside = path.with_name(path.name + SUFFIX)
-    with explained(f"cannot write {path}"):
-        try:
-            fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
-            try:
-                for chunk in chunks:
-                    write_all(fd, chunk)
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-            os.rename(beside, path)
-        except BaseException:
-            beside.unlink(missing_ok=True)
-            raise
-        fsync_path(path.parent)
-
-
-def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
-    """Replace the file `path` by `data`, atomically and durably. Raises: HupfastError, MediumError."""
-    write_chunks(path, iter((data,)), mode)
-
-
-def remove_durably(path: Path) -> None:
-    """Remove a file; it may be missing. Raises: HupfastError."""
-    with explained(f"cannot remove {path}"):
-        path.unlink(missing_ok=True)
-        if path.parent.is_dir():
-            fsync_path(path.parent)
+# ---- reading files ------------------------------------------------------------------------------------------
 
 
 def read_chunks(path: Path, *, past_cache: bool = False) -> Iterator[bytes]:

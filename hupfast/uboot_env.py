@@ -12,8 +12,9 @@ Of a redundant pair, U-Boot takes the copy with a right CRC; when both are right
 where 0 is higher than 255 (env/common.c, env_check_redund). A change is written over the *other* copy with
 flags + 1, so that what was valid stays on the medium until the new copy is whole: that is one atomic store.
 
-A single environment in a file is replaced by rename. A single one on a raw device can only be written over in
-place; a power cut in that write leaves U-Boot with its built-in default (`Environment.power_safe` is False).
+A copy of a pair is written in place, in a file too. A single environment in a file is replaced by rename. A single
+one on a raw device can only be written over in place; a power cut in that write leaves U-Boot with its built-in
+default (`Environment.power_safe` is False).
 """
 
 import os
@@ -23,8 +24,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hupfast.durable import write_all, write_atomic
 from hupfast.errors import HupfastError, MismatchError
-from hupfast.system import explained, read_small, under, write_all, write_atomic
+from hupfast.system import explained, read_small, under
 
 _LIMIT = 16 << 20
 
@@ -112,7 +114,7 @@ def store(environment: Environment, changes: Mapping[str, str]) -> None:
         data = serialize(variables, flags, area.size)
     except ValueError as error:
         raise HupfastError(f"the U-Boot environment in {area.path} cannot be written: {error}") from None
-    _write(area, data)
+    _write(area, data, in_place=environment.flags is not None)
     if load(environment.areas).variables != variables or _read(area) != data:
         raise MismatchError(f"the U-Boot environment in {area.path} does not hold what was written into it")
 
@@ -198,8 +200,9 @@ def _read(area: Area) -> bytes:
     return data
 
 
-def _write(area: Area, data: bytes) -> None:
-    if not _is_device(area.path):
+def _write(area: Area, data: bytes, *, in_place: bool) -> None:
+    """in_place: the other copy is valid, so this one may be torn; no name, size or cluster changes then."""
+    if not _is_device(area.path) and not (in_place and _has(area)):
         whole = bytearray(read_small(area.path, _LIMIT) or b"")
         start = area.offset if area.offset >= 0 else len(whole) + area.offset
         whole.extend(bytes(max(start + area.size - len(whole), 0)))
@@ -214,3 +217,11 @@ def _write(area: Area, data: bytes) -> None:
             os.fsync(fd)
         finally:
             os.close(fd)
+
+
+def _has(area: Area) -> bool:
+    """Whether the file is as long as the area needs it."""
+    try:
+        return len(_read(area)) == area.size
+    except ValueError:
+        return False

@@ -26,11 +26,12 @@ from pathlib import Path
 from hupfast.board import Board, load_board
 from hupfast.bootloaders import BootState
 from hupfast.bootloaders.virtual import VirtualBootloader
+from hupfast.durable import make_directory, write_atomic
 from hupfast.errors import DataError, HupfastError, Refused, UsageError
 from hupfast.ext4 import Ext4
 from hupfast.journal import Journal, SlotRecord, State
 from hupfast.slots import Slot
-from hupfast.system import explained, make_directory, parse_os_release, under, write_atomic
+from hupfast.system import explained, parse_os_release, under
 
 KERNEL = "kernel"
 """The boot file that the firmware loads."""

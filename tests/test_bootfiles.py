@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from hupfast import bootfiles
 from hupfast.bootfiles import BootPlan, apply_boot_files, forget_undo, plan_boot_files, undo_boot_files
+from hupfast.durable import SUFFIX
 from hupfast.errors import HupfastError, MediumError, MismatchError, Refused
 from hupfast.manifest import BootMember
-from hupfast.system import SUFFIX, Space
+from hupfast.system import Space
 
 USER = ("config.json", "overlays/user/")
 Files = dict[str, bytes]

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hupfast.bootfiles import BootPlan, apply_boot_files, plan_boot_files, save_edits, shipped_by
+from hupfast.durable import SUFFIX
 from hupfast.errors import MediumError, Refused
 from hupfast.manifest import BootMember
 from hupfast.shipped import load_shipped, save_shipped
-from hupfast.system import SUFFIX
 
 Files = dict[str, bytes]
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
+from hupfast.durable import write_atomic
 from hupfast.errors import HupfastError, MismatchError
-from hupfast.system import read_chunks, read_small, write_atomic
+from hupfast.system import read_chunks, read_small
 
 
 def read_file(path: Path) -> bytes:

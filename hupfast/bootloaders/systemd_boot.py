@@ -12,7 +12,7 @@ The loader sorts entries with no tries left behind all others, so a used up tria
 sort-key, machine-id and version (systemd-boot(7), "Boot Loader Specification: Sorting"). A switch is therefore one
 rename: the slot's entry, with a version above that of the other one and its counter in the name, is written
 beside and renamed into place. Stale files of the same entry lose by their version, and are removed after that.
-`confirm` renames the counter away, as systemd-bless-boot does.
+`confirm` makes the entry without a counter, then removes the one that has it.
 
 Keys: `directory` (/boot/loader/entries), `tries` (3), and [bootloader.entries] with an entry's name for each slot.
 A `default` in loader.conf, or one set by `bootctl set-default`, would go before the order, and is refused.
@@ -27,10 +27,11 @@ from pathlib import Path
 from hupfast.bootloaders import BootState
 from hupfast.bootloaders.counted import PlacesFunction
 from hupfast.bootloaders.files import read_file, replace_file
+from hupfast.durable import remove_durably
 from hupfast.errors import HupfastError
 from hupfast.profile import Table
 from hupfast.slots import Slot, find_places
-from hupfast.system import explained, fsync_path, read_small, remove_durably, under
+from hupfast.system import explained, read_small, under
 
 _NAME = re.compile(r"(?P<id>.+?)(?:\+(?P<left>\d+)(?:-(?P<done>\d+))?)?\.conf")
 _DEFAULT_VARIABLE = "/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
@@ -71,6 +72,7 @@ class SystemdBoot:
     """The entries of two slots. names: of the entries, by slot."""
 
     falls_back = True
+    reboot_argument = None
 
     def __init__(
         self, root: Path, places: PlacesFunction, *, directory: str, tries: int, names: dict[str, str]
@@ -112,10 +114,9 @@ class SystemdBoot:
         trial = self.state().trial
         if trial is None:
             raise HupfastError(f"there is no trial in {self._directory} that could be confirmed")
+        # Not by a rename, as systemd-bless-boot does it: FAT would have neither name whole for a moment.
         target = self._directory / f"{self._names[trial]}.conf"
-        with explained(f"cannot rename the entry {self._newest(trial).path}"):
-            self._newest(trial).path.rename(target)
-            fsync_path(self._directory)
+        replace_file(target, read_file(self._newest(trial).path))
         self._remove_stale(trial, target)
 
     def _remove_stale(self, slot: str, target: Path) -> None:

@@ -23,10 +23,11 @@ from hupfast import envtext
 from hupfast.bootloaders import BootState
 from hupfast.bootloaders.counted import Counted, Names, PlacesFunction, read_names
 from hupfast.bootloaders.files import read_file, replace_file
+from hupfast.durable import fsync_path
 from hupfast.errors import HupfastError
 from hupfast.profile import Table
 from hupfast.slots import Slot, find_places
-from hupfast.system import explained, fsync_path, under
+from hupfast.system import explained, under
 
 MARK = "hupfast_trial"
 """The variable that names a slot on trial where nothing counts tries."""
@@ -63,6 +64,7 @@ class UEnv:
     """One variable of a text file, with a device and a colon before it or not."""
 
     falls_back = False
+    reboot_argument = None
 
     def __init__(self, root: Path, places: PlacesFunction, *, file: str, variable: str, spelling: str) -> None:
         self._path = under(root, file)

@@ -18,10 +18,11 @@ from functools import partial
 from pathlib import Path
 
 from hupfast.bootloaders import BootState
+from hupfast.durable import write_atomic
 from hupfast.errors import HupfastError, Refused
 from hupfast.profile import Table
 from hupfast.slots import Slot
-from hupfast.system import read_small, under, write_atomic
+from hupfast.system import read_small, under
 
 _KEYS = ("default", "trial", "tries", "failed")
 
@@ -39,6 +40,7 @@ class VirtualBootloader:
     """
 
     falls_back = True
+    reboot_argument = None
 
     def __init__(self, root: Path, *, file: str, tries: int, slots: tuple[str, ...]) -> None:
         self._root = root

@@ -65,11 +65,12 @@ class Qemu:
             "stdio",
             "-no-reboot",
         ]
-        disks = [self._disk("cmd", script_disk)]
+        disks = [self._board_disk()]
         if self.payload is not None:
             disks.append(self._disk("payload", self.payload))
-        # U-Boot numbers virtio-mmio disks from the last, UEFI boots by index.
-        disks.append(self._board_disk())
+        disks.append(self._disk("cmd", script_disk))
+        if self.board.target is ARM64:  # virtio-mmio disks are numbered from the last
+            disks.reverse()
         return [*command, *(word for disk in disks for word in disk)]
 
     def _machine(self) -> Sequence[str]:

@@ -333,6 +333,7 @@ def on_terminal(*argv: str | Path, answer: bytes) -> tuple[int, str]:
     pid, leader = pty.fork()
     if pid == 0:
         os.environ["TERM"] = "vt100"
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a background job's children would not see Ctrl-C
         os.execv(sys.executable, [sys.executable, "-m", "hupfast", *map(str, argv)])
     shown = b""
     while True:
