@@ -10,6 +10,7 @@ from systree import SysTree
 from hupfast.board import SHIPPED, Board, load_board, read_board
 from hupfast.bootloaders import BootState
 from hupfast.detect import Signs
+from hupfast.efivars import GLOBAL
 from hupfast.grubenv import HEADER
 from hupfast.profile import load_profile
 from hupfast.uboot_env import serialize
@@ -68,6 +69,14 @@ def lay_out(root: Path, board: Board) -> None:
     elif kind == "systemd-boot":
         for slot in "ab":
             tree.write(f"boot/loader/entries/hup-{slot}.conf", f"sort-key hup\nversion {'ba'.index(slot)}\n")
+    elif kind == "efi":
+        variables = {"BootOrder": b"\1\0\2\0", "BootCurrent": b"\1\0"}
+        for number, slot in enumerate("ab", 1):
+            description = f"hup-{slot}\0".encode("utf-16-le")
+            variables[f"Boot{number:04X}"] = b"\1\0\0\0\4\0" + description + b"\x7f\xff\4\0"
+        for name, data in variables.items():
+            tree.write(f"sys/firmware/efi/efivars/{name}-{GLOBAL}", "")
+            (root / f"sys/firmware/efi/efivars/{name}-{GLOBAL}").write_bytes(b"\7\0\0\0" + data)
     else:
         assert kind == "uboot"
         tree.write("etc/fw_env.config", "/env0 0 0x1000\n/env1 0 0x1000\n")

@@ -24,6 +24,7 @@ KINDS = {
     "grub": "grub:factory",
     "bootenv": "grub:bootenv_factory",
     "systemd-boot": "systemd_boot:factory",
+    "efi": "efi:factory",
     "uenv-bootpart": "uenv:bootpart_factory",
     "uenv-root-part": "uenv:root_part_factory",
     "balena-uboot": "uenv:balena_factory",
@@ -60,10 +61,19 @@ class Bootloader(Protocol):
     One way of switching. Every method raises HupfastError when the bootloader's own data make no sense.
 
     falls_back: whether the bootloader itself gives a trial up when its tries are used up. Where it cannot,
-    a trial is a mark beside the switch, and only `hupfast confirm` and `rollback` end it.
+    a trial is a mark beside the switch, and only `hupfast confirm` and `rollback` end it. reboot_argument: what
+    the firmware must be told with the reboot so that it tries what it was switched to, or None.
     """
 
-    falls_back: bool
+    @property
+    def falls_back(self) -> bool:
+        """See above."""
+        ...
+
+    @property
+    def reboot_argument(self) -> str | None:
+        """See above."""
+        ...
 
     def current(self) -> str:
         """The slot that the running system was booted from. Raises: Refused when it cannot be told."""

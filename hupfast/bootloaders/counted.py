@@ -56,6 +56,7 @@ class Counted(ABC):
     """A bootloader that counts boots; see hupfast.bootloaders.Bootloader for the methods."""
 
     falls_back = True
+    reboot_argument = None
 
     def __init__(self, root: Path, places: PlacesFunction, names: Names) -> None:
         self._root = root

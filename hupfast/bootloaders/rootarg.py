@@ -90,6 +90,7 @@ class RootArgument:
     """The command lines of one file. spans: finds them; template: how a slot is spelled."""
 
     falls_back = False
+    reboot_argument = None
 
     def __init__(
         self, root: Path, places: PlacesFunction, spans: Callable[[str], Spans], *, file: str, template: str
