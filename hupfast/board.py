@@ -67,7 +67,9 @@ from hupfast.bootloaders import Bootloader, bootloader_factory
 from hupfast.detect import Deny, Signs, best_match, read_deny, read_facts, read_signs
 from hupfast.errors import Refused, UsageError
 from hupfast.health import Health, read_health
+from hupfast.hold import Hold, read_hold
 from hupfast.profile import Table, load_profile
+from hupfast.restart import Restart, read_restart
 from hupfast.slots import Slot
 from hupfast.system import find_program, read_small, under
 
@@ -114,7 +116,8 @@ class Board:
     boot: Boot
     filesystem: Filesystem
     health: Health
-    reboot: tuple[str, ...]
+    hold: Hold
+    restart: Restart
     bootloader_kind: str
     bootloader: Callable[[Path], Bootloader]
 
@@ -191,7 +194,6 @@ def read_board(path: Path) -> Board:
     _check_slots(top, slots)
     bootloader = top.table("bootloader")
     kind = bootloader.text("kind")
-    reboot = top.table("reboot", optional=True)
     board = Board(
         name=name,
         description=top.text("description"),
@@ -205,13 +207,12 @@ def read_board(path: Path) -> Board:
         boot=_boot(top.table("boot")),
         filesystem=_filesystem(top.table("filesystem", optional=True), slots),
         health=read_health(top.table("health", optional=True)),
-        reboot=reboot.texts("command", ("reboot",)),
+        hold=read_hold(top.table("update", optional=True)),
+        restart=read_restart(top.table("reboot", optional=True)),
         bootloader_kind=kind,
         bootloader=bootloader_factory(kind, bootloader, slots),
     )
-    if not board.reboot:
-        raise reboot.fail("command", "it is empty")
-    for table in (reboot, bootloader, top):
+    for table in (bootloader, top):
         table.finish()
     return board
 

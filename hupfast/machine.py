@@ -5,7 +5,6 @@ One board as it stands: its profile, its journal, its bootloader, and what they 
 cut off, or a reboot, has left to be noted.
 """
 
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,18 +13,20 @@ from hupfast.board import Board
 from hupfast.bootfiles import forget_undo, undo_boot_files
 from hupfast.ext4 import Ext4, Readable
 from hupfast.journal import Ending, Journal, SlotRecord, State
+from hupfast.logbook import Logbook
 from hupfast.mounted import Mounted
+from hupfast.restart import reboot
 from hupfast.situation import Situation, judge
 from hupfast.slot import slot_path
 from hupfast.slots import Places, Slot, find_places
-from hupfast.system import boot_id, run, system_version, under
+from hupfast.system import boot_id, system_version, under
 
 
 class Machine:
     """
     A board below a system root.
 
-    state_directory: where the journal, the lock and files in between are.
+    state_directory: where the journal, the log, the lock and files in between are.
     """
 
     def __init__(self, board: Board, root: Path) -> None:
@@ -38,6 +39,7 @@ class Machine:
         self.spool_directory = self.state_directory / "spool"
         self.scratch_directory = self.state_directory / "scratch"
         self.journal = Journal(self.state_directory)
+        self.log = Logbook(self.state_directory)
         self.bootloader = board.bootloader(root)
 
     @property
@@ -105,6 +107,7 @@ class Machine:
         record = self.record(slot)
         name, version = (record.name, record.version) if record else ("", self.running_version(slot))
         ending = Ending("rolled back", reason, name, version, slot, int(time.time()))
+        self._tell(ending)
         self.journal.save(replace(self.state, last=ending))
 
     def note_confirmed(self, slot: str) -> None:
@@ -118,16 +121,21 @@ class Machine:
         self.journal.save(state)
 
     def reboot(self) -> None:
-        """Run the profile's reboot command. Raises: HupfastError when it fails."""
-        values = {"{root}": str(self.root.absolute()), "{python}": sys.executable}
-        run([values.get(word, word) for word in self.board.reboot])
+        """Reboot, by the profile's command and more. Raises: HupfastError when the command fails."""
+        self.log.note("reboot")
+        reboot(self.board.restart, self.root, self.bootloader.reboot_argument)
 
     def _ended(self, result: str, reason: str) -> State:
         transaction = self.state.transaction
         if transaction is None:
             return self.state
         ending = Ending(result, reason, transaction.name, transaction.version, transaction.target, int(time.time()))
+        self._tell(ending)
         return replace(self.state, last=ending)
+
+    def _tell(self, ending: Ending) -> None:
+        reason = f": {ending.reason}" if ending.reason else ""
+        self.log.note(f"{ending.name} {ending.version} in slot {ending.slot} {ending.result}{reason}")
 
     def _recover_boot_files(self) -> None:
         """Put half a boot files stage back; after a whole one there is nothing to go back to any more."""

@@ -9,6 +9,7 @@ What is done here is the order of things; how each stage works is in the module 
 the reboot is in confirm.py.
 """
 
+import os
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
@@ -19,12 +20,14 @@ from hupfast.board import load_board
 from hupfast.bootfiles import ReadFunction, apply_boot_files, forget_undo, save_edits, shipped_by, sync_boot
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.engine import MEMORY_DEFAULT
-from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError
+from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError, SourceError
+from hupfast.hold import held_locks, inhibited, stopped
 from hupfast.journal import SlotRecord, Transaction
 from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.plan import STEPS, Plan, Wish, make_plan
+from hupfast.request import Request, attempts_of, repeatable, save_request
 from hupfast.shipped import load_shipped, save_shipped
 from hupfast.situation import Situation
 from hupfast.slot import apply_stamp
@@ -34,8 +37,6 @@ from hupfast.trust import check_key, check_trust
 from hupfast.writer import write_image
 
 if TYPE_CHECKING:
-    import os
-
     from hupfast.source import SourceLike
     from hupfast.writer import ProgressFunction, Report
 
@@ -52,7 +53,7 @@ class UpdateResult:
 
     outcome: "planned" (--dry-run), "installed" (a reboot tries it), "pending" (it was installed before, the
     reboot is missing) or "rebooting". plan: None when pending. report: of the image, None when it was not
-    written.
+    written. locks: files of applications that have held off the reboot that was asked for.
     """
 
     outcome: str
@@ -61,6 +62,7 @@ class UpdateResult:
     slot: str
     plan: Plan | None
     report: "Report | None"
+    locks: tuple[Path, ...] = ()
 
     @property
     def exit_code(self) -> int:
@@ -76,6 +78,7 @@ class UpdateResult:
             "slot": self.slot,
             "plan": self.plan.as_dict() if self.plan else None,
             "report": self.report.as_dict() if self.report else None,
+            "locks": [str(path) for path in self.locks],
         }
 
 
@@ -107,6 +110,11 @@ def update(
     system_root = Path(root)
     profile = load_board(board, system_root)
     check_key(None if key is None else Path(key))
+    again = repeatable(source)
+    request = None
+    if again is not None and not dry_run:
+        key_path = None if key is None else os.path.abspath(key)
+        request = Request(again, board, key_path, allow_unsigned, allow_downgrade, memory, reboot)
     announce = on_stage or _nobody
     with ExitStack() as stack:
         if not dry_run:
@@ -117,13 +125,19 @@ def update(
         manifest, digest = bundle.accept(), bundle.front.digest
         situation = machine.situation() if dry_run else machine.recover()
         if _is_pending(machine, situation, digest):
+            if not dry_run:
+                save_request(machine.state_directory, None)
             return _finish(machine, manifest, situation.boot.next, None, None, reboot and not dry_run, announce)
         wish = Wish(memory, allow_downgrade)
         plan = make_plan(machine, situation, manifest, digest, wish, is_stream=bundle.is_stream)
         if dry_run:
             return UpdateResult("planned", manifest.name, manifest.version, plan.target, plan, None)
-        report = _install(machine, plan, bundle, manifest, digest, progress, announce)
-        return _finish(machine, manifest, plan.target, plan, report, reboot, announce)
+        with stopped(profile.hold.stop, system_root) as services:
+            report = _install(machine, plan, bundle, manifest, digest, request, progress, announce)
+            result = _finish(machine, manifest, plan.target, plan, report, reboot, announce)
+            if result.outcome != "rebooting":
+                services.start()
+            return result
 
 
 def _is_pending(machine: Machine, situation: Situation, digest: str) -> bool:
@@ -137,6 +151,7 @@ def _install(
     bundle: Bundle,
     manifest: Manifest,
     digest: str,
+    request: Request | None,
     progress: "ProgressFunction | None",
     announce: StageFunction,
 ) -> "Report | None":
@@ -144,10 +159,15 @@ def _install(
     report = None
     announce("fetch")
     read = fetch_boot_files(bundle, plan.boot.members, machine.spool_directory)
+    critical = ExitStack()
     try:
         _begin(machine, plan, manifest, digest)
+        _remember(machine, request)
         for step in STEPS:
             announce(step)
+            machine.log.note(step)
+            if step == "boot":
+                critical.enter_context(inhibited(machine.root, wanted=machine.board.hold.inhibit))
             if step == "image":
                 report = write_image(
                     bundle.image(),
@@ -167,15 +187,28 @@ def _install(
             else:
                 machine.bootloader.switch(plan.target, trial=True)
                 machine.journal.advance("switched")
+                machine.log.note(f"{plan.name} {plan.version} in slot {plan.target} installed: a reboot tries it")
     except (HupfastError, KeyboardInterrupt) as error:
         _disarm(machine, plan)
         cancelled = isinstance(error, (KeyboardInterrupt, Cancelled))
         # The error that stopped the update is the one to be seen, also when it cannot even be noted.
         with suppress(HupfastError):
             machine.note_failure("cancelled" if cancelled else "failed", str(error) or "interrupted")
+            if not isinstance(error, SourceError):
+                save_request(machine.state_directory, None)
         raise
+    finally:
+        critical.close()
+    save_request(machine.state_directory, None)
     empty_spool(machine.spool_directory)
     return report
+
+
+def _remember(machine: Machine, request: Request | None) -> None:
+    """The attempts of an update that is gone on with stay counted."""
+    if request is not None:
+        request = replace(request, attempts=attempts_of(machine.state_directory, request))
+    save_request(machine.state_directory, request)
 
 
 def _begin(machine: Machine, plan: Plan, manifest: Manifest, digest: str) -> None:
@@ -194,6 +227,7 @@ def _begin(machine: Machine, plan: Plan, manifest: Manifest, digest: str) -> Non
     state = machine.state.with_slot(plan.target, None)
     if machine.record(plan.running) is None:  # it was not installed by hupfast, and it works: it is running
         state = state.with_slot(plan.running, SlotRecord("", plan.running_version, "", confirmed=True))
+    machine.log.note(f"update {plan.name} {plan.version} into slot {plan.target}, from {plan.running_version or '?'}")
     machine.journal.save(replace(state, transaction=transaction))
 
 
@@ -244,11 +278,12 @@ def _finish(
     announce: StageFunction,
 ) -> UpdateResult:
     outcome = "installed" if plan is not None else "pending"
-    if reboot:
+    locks = tuple(held_locks(machine.board.hold.locks, machine.root)) if reboot else ()
+    if reboot and not locks:
         announce("reboot")
         machine.reboot()
         outcome = "rebooting"
-    return UpdateResult(outcome, manifest.name, manifest.version, slot, plan, report)
+    return UpdateResult(outcome, manifest.name, manifest.version, slot, plan, report, locks)
 
 
 def _nobody(stage: str) -> None:

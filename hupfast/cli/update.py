@@ -34,7 +34,8 @@ _STAGES = {
 
 
 @click.command(short_help="Install a bundle on this board's inactive slot.")
-@click.argument("source")
+@click.argument("source", required=False)
+@click.option("--resume", is_flag=True, help="Go on with the update that was cut off, as it was asked for.")
 @_board_option
 @_root_option
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be done, and stop.")
@@ -46,7 +47,8 @@ _STAGES = {
 @json_option
 @quiet_option
 def update(
-    source: str,
+    source: str | None,
+    resume: bool,
     board: str | None,
     root: str,
     dry_run: bool,
@@ -62,7 +64,7 @@ def update(
     Install the bundle SOURCE on the slot that is not running, and have it tried at the next boot.
 
     SOURCE is a file, an http:// or https:// address, or - for standard input. When the update is cut off, run
-    the same command again.
+    the same command again, or --resume without SOURCE.
 
     \b
     Exit codes:
@@ -75,22 +77,29 @@ def update(
       9   another update is running
       10  installed, reboot needed
     """
+    from hupfast.resume import resume_update
     from hupfast.transaction import update as run_update
 
+    if resume == (source is not None):
+        raise click.UsageError("give either SOURCE or --resume")
+    on_stage = None if quiet else _announce
     with progress(quiet) as show:
-        result = run_update(
-            source,
-            board=board,
-            root=root,
-            dry_run=dry_run,
-            reboot=reboot,
-            key=key,
-            allow_unsigned=allow_unsigned,
-            allow_downgrade=allow_downgrade,
-            memory=memory,
-            progress=show,
-            on_stage=None if quiet else _announce,
-        )
+        if source is None:
+            result = resume_update(board=board, root=root, progress=show, on_stage=on_stage)
+        else:
+            result = run_update(
+                source,
+                board=board,
+                root=root,
+                dry_run=dry_run,
+                reboot=reboot,
+                key=key,
+                allow_unsigned=allow_unsigned,
+                allow_downgrade=allow_downgrade,
+                memory=memory,
+                progress=show,
+                on_stage=on_stage,
+            )
     if as_json:
         print_json({"ok": True, "exit_code": result.exit_code, **result.as_dict()})
     elif result.outcome == "planned" and result.plan is not None:
@@ -216,6 +225,8 @@ def _show_update(result: UpdateResult) -> None:
         say(f"{what} was installed in slot {result.slot} before: reboot to try it")
     else:
         say(f"{what} is installed in slot {result.slot}: reboot to try it, then `hupfast confirm`")
+    if result.locks:
+        say(f"the reboot is held off by {', '.join(map(str, result.locks))}: an application asks the board to stay up")
 
 
 def _show_plan(plan: Plan) -> None:

@@ -120,7 +120,8 @@ def test_a_fallback_ends_in_8(board: Board, shelf: Any, hupfast: Run) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (["update"], 2, "Missing argument"),
+        (["update"], 2, "SOURCE or --resume"),
+        (["update", "x.hup", "--resume"], 2, "SOURCE or --resume"),
         (["update", "/no/such.hup", "--allow-unsigned"], 7, "/no/such.hup"),
         (["update", "ftp://x/y", "--allow-unsigned"], 2, "ftp"),
         (["update", "http://127.0.0.1:1/x.hup", "--allow-unsigned"], 7, "127.0.0.1"),

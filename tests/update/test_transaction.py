@@ -136,6 +136,7 @@ def test_the_users_files_and_the_other_slot_stay(board: Board) -> None:
         "boot/bootloader.env",
         "state/journal.json",
         "state/shipped.json",
+        "state/update.log",
     }
 
 

@@ -1,0 +1,54 @@
+"""What an update was asked for, kept while it is under way."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hupfast.errors import NothingToDo, Refused
+from hupfast.request import MAX_ATTEMPTS, NAME, Request, next_attempt, repeatable, save_request
+
+REQUEST = Request("/usb/os.hup", None, "/key.pem", allow_unsigned=False, allow_downgrade=True, memory=1, reboot=True)
+
+
+def test_a_request_comes_back_with_its_attempt_counted(tmp_path: Path) -> None:
+    """Each time that it is asked for."""
+    save_request(tmp_path / "state", REQUEST)
+    assert next_attempt(tmp_path / "state") == replace(REQUEST, attempts=1)
+    assert next_attempt(tmp_path / "state") == replace(REQUEST, attempts=2)
+
+
+def test_a_request_is_not_gone_on_with_for_ever(tmp_path: Path) -> None:
+    """An update that takes the board down each time must end."""
+    save_request(tmp_path, replace(REQUEST, attempts=MAX_ATTEMPTS))
+    with pytest.raises(Refused, match="5 times"):
+        next_attempt(tmp_path)
+
+
+def test_no_request_is_nothing_to_do(tmp_path: Path) -> None:
+    """Never made, or dropped."""
+    save_request(tmp_path, REQUEST)
+    save_request(tmp_path, None)
+    with pytest.raises(NothingToDo):
+        next_attempt(tmp_path)
+
+
+@given(st.binary(max_size=60) | st.sampled_from([b"{}", b'{"format": 1}', b'{"format": 1, "source": 3}', b"[" * 5000]))
+def test_a_request_that_makes_no_sense_is_refused(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+    """Whatever is in the file."""
+    folder = tmp_path_factory.mktemp("state")
+    (folder / NAME).write_bytes(data)
+    with pytest.raises(Refused, match="cannot be understood"):
+        next_attempt(folder)
+
+
+def test_only_what_can_be_opened_again_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paths mean the same from any directory; a stream is gone."""
+    monkeypatch.chdir("/usr")
+    assert repeatable("os.hup") == "/usr/os.hup"
+    assert repeatable(Path("/usb/os.hup")) == "/usb/os.hup"
+    assert repeatable("https://host/os.hup") == "https://host/os.hup"
+    assert repeatable("-") is None
+    assert repeatable(3) is None
