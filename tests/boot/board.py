@@ -2,12 +2,12 @@
 
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from boot.disk import Put
-from boot.efi import put_grub, put_systemd_boot
+from boot.efi import ENTRIES, put_efi, put_grub, put_systemd_boot
 from boot.rootfs import ARM64, X86, Target
 from boot.uboot import put_environment
 
@@ -16,24 +16,30 @@ OVMF = Path("/usr/share/OVMF")
 
 @dataclass(frozen=True)
 class Board:
-    """A kind of machine. profile: its name in hupfast; memory: MiB (with less, UEFI does not start the kernel)."""
+    """
+    A kind of machine. profile: its name in hupfast; memory: MiB (with less, UEFI does not start the kernel); tries:
+    boots of a trial; factory: a script that the first boot runs.
+    """
 
     profile: str
     target: Target
     put_loader: Put
     memory: int
+    tries: int = 2
+    factory: str = ""
 
 
 UBOOT = Board("qemu-uboot", ARM64, put_environment, 128)
 GRUB = Board("qemu-grub", X86, put_grub, 256)
 SYSTEMD_BOOT = Board("qemu-systemd-boot", X86, put_systemd_boot, 256)
+EFI = Board("qemu-efi", X86, put_efi, 256, tries=1, factory=ENTRIES)
 
 
 @dataclass
 class Qemu:
     """
     One machine. payload: an image that the guest has mounted at /mnt; uboot: the firmware of an arm64 board; log:
-    where all writes are recorded.
+    where all writes are recorded; others: more disks, by serial number.
     """
 
     board: Board
@@ -41,6 +47,7 @@ class Qemu:
     payload: Path | None = None
     uboot: Path | None = None
     log: Path | None = None
+    others: Mapping[str, Path] = field(default_factory=dict)
     console: list[str] = field(default_factory=list)
 
     def boot(self, script: str, timeout: float = 180) -> str:
@@ -69,6 +76,7 @@ class Qemu:
         if self.payload is not None:
             disks.append(self._disk("payload", self.payload))
         disks.append(self._disk("cmd", script_disk))
+        disks += [self._disk(serial, file, writable=True) for serial, file in self.others.items()]
         if self.board.target is ARM64:  # virtio-mmio disks are numbered from the last
             disks.reverse()
         return [*command, *(word for disk in disks for word in disk)]
@@ -97,7 +105,7 @@ class Qemu:
         )  # fmt: skip
 
     def _board_disk(self) -> Sequence[str]:
-        device = ("-device", f"{self._device},drive=disk,bootindex=1")
+        device = ("-device", f"{self._device},drive=disk")
         if self.log is None:
             return ("-drive", f"if=none,id=disk,format=raw,file={self.disk}", *device)
         self.log.write_bytes(b"")
@@ -108,8 +116,8 @@ class Qemu:
             "log-super-update-interval=1", *device,
         )  # fmt: skip
 
-    def _disk(self, serial: str, file: Path) -> Sequence[str]:
-        drive = f"if=none,id={serial},format=raw,readonly=on,file={file}"
+    def _disk(self, serial: str, file: Path, *, writable: bool = False) -> Sequence[str]:
+        drive = f"if=none,id={serial},format=raw,readonly={'off' if writable else 'on'},file={file}"
         return ("-drive", drive, "-device", f"{self._device},drive={serial},serial={serial}")
 
     @property

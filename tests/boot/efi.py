@@ -66,3 +66,21 @@ def put_systemd_boot(work: Path, fat: Path) -> None:
         entry = work / f"hup-{slot}.conf"
         entry.write_text(ENTRY.format(slot=slot, partition=partition, version=version))
         run("mcopy", "-i", fat, entry, "::loader/entries")
+
+
+ENTRIES = """
+for slot in b a; do
+  [ $slot = a ] && part=2 || part=3
+  efibootmgr -q -c -d /dev/vda -p 1 -L hup-$slot -l "\\\\$slot\\\\vmlinuz" \\
+    -u "initrd=\\\\$slot\\\\initrd console=ttyS0 quiet panic=-1 root=/dev/vda$part"
+done
+efibootmgr
+"""
+"""What the factory does on the first boot: an entry of the firmware for each slot, the running one in front."""
+
+
+def put_efi(work: Path, fat: Path) -> None:
+    """A loader for the first boot only, which ENTRIES is run in."""
+    put_systemd_boot(work, fat)
+    (work / "efi-only").write_text("")
+    run("mcopy", "-i", fat, work / "efi-only", "::")

@@ -37,6 +37,17 @@ tries = 2
 a = "hup-a"
 b = "hup-b"
 """,
+    "qemu-efi": """extends = "plain"
+name = "qemu-efi"
+description = "QEMU, x86-64, UEFI, no boot loader"
+
+[bootloader]
+kind = "efi"
+
+[bootloader.entries]
+a = "hup-a"
+b = "hup-b"
+""",
 }
 FW_ENV_CONFIG = "/boot/uboot.env 0x0 0x4000\n/boot/uboot2.env 0x0 0x4000\n"
 
@@ -57,7 +68,8 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root PYTHONDONTWRITEBYTECODE=1
 b=/bin/busybox
 $b mount -t tmpfs tmpfs /tmp; $b mount -t tmpfs tmpfs /run
 for d in /sys/block/vd?; do
-  case $($b cat $d/serial) in cmd) cmd=/dev/${d##*/};; payload) payload=/dev/${d##*/};; *) disk=/dev/${d##*/};; esac
+  dev=/dev/${d##*/}
+  case $($b cat $d/serial) in cmd) cmd=$dev;; payload) payload=$dev;; x*) ;; *) disk=$dev;; esac
 done
 $b mount -t vfat ${disk}1 /boot || echo NO-BOOT
 $b mount -t ext4 ${disk}4 /data || echo NO-DATA
@@ -67,6 +79,8 @@ root=$($b grep -o 'root=[^ ]*' /proc/cmdline)
 echo "BOOTED $root version $VERSION_ID"
 [ ! -d /boot/loader ] || board=qemu-systemd-boot
 [ ! -f /boot/uboot.env ] || board=qemu-uboot
+[ ! -f /boot/efi-only ] || board=qemu-efi
+[ ! -d /sys/firmware/efi/efivars ] || $b mount -t efivarfs efivarfs /sys/firmware/efi/efivars
 hupfast() { python3 -m hupfast "$@" --board ${board:-qemu-grub}; echo "EXIT $?"; }
 [ -z "$cmd" ] || { $b tr -d '\\000' < $cmd > /tmp/cmd; . /tmp/cmd; }
 cd /; $b sync; $b umount /boot; $b umount /data

@@ -37,14 +37,15 @@ FILE_SYSTEMS = ("virtio_blk", "ext4", "vfat", "nls_cp437", "nls_ascii", "nls_iso
 
 @dataclass(frozen=True)
 class Target:
-    """A processor. debian: its name there; headers: packages that the engine is compiled against."""
+    """A processor. debian: its name there; headers: packages that the engine is compiled against; packages: its own."""
 
     debian: str
     modules: tuple[str, ...]
     headers: tuple[str, ...] = ()
+    packages: tuple[str, ...] = ()
 
 
-X86 = Target("amd64", ("virtio_pci", *FILE_SYSTEMS))
+X86 = Target("amd64", ("virtio_pci", *FILE_SYSTEMS, "efivarfs"), packages=("efibootmgr",))
 ARM64 = Target(
     "arm64",
     ("virtio_mmio", *FILE_SYSTEMS),
@@ -59,7 +60,7 @@ def build(target: Target, folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     tree = folder / "tree"
     apt = Apt(target.debian, folder)
-    apt.unpack(tree, *PACKAGES, apt.kernel())
+    apt.unpack(tree, *PACKAGES, *target.packages, apt.kernel())
     if target.headers:
         apt.unpack(folder / "headers", *target.headers)
     kernel = next((tree / "boot").glob("vmlinuz-*"))
