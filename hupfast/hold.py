@@ -5,11 +5,13 @@ Table [update] of a profile:
     stop      systemd units that stop for an update, and start again when it ends without a reboot
     locks     files, with * and ?, that an application makes so that the board does not reboot under it
               (balena: /tmp/balena-supervisor/services/*/*/updates.lock)
+    lock_wait seconds that a reboot waits for the locks, 0; after that the reboot is left to somebody else
     inhibit   "yes": from the first boot file to the switch, nobody else shuts the board down (systemd-inhibit);
               where systemd does not run, nothing can be held
 """
 
 import glob
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,6 +21,7 @@ from hupfast.errors import HupfastError
 from hupfast.profile import Table
 from hupfast.system import run, under
 
+_LOCK_POLL = 5.0
 _WHY = "an operating system update is at its boot files"
 
 
@@ -28,6 +31,7 @@ class Hold:
 
     stop: tuple[str, ...] = ()
     locks: tuple[str, ...] = ()
+    lock_wait: int = 0
     inhibit: bool = True
 
 
@@ -36,6 +40,7 @@ def read_hold(table: Table) -> Hold:
     hold = Hold(
         stop=table.texts("stop", ()),
         locks=table.paths("locks", ()),
+        lock_wait=table.number("lock_wait", 0, least=0, most=30 * 86400),
         inhibit=table.choice("inhibit", ("yes", "no"), "yes") == "yes",
     )
     for unit in hold.stop:
@@ -123,6 +128,12 @@ def inhibited(root: Path, *, wanted: bool) -> Iterator[None]:
             holder.wait()
 
 
-def held_locks(patterns: Sequence[str], root: Path) -> list[Path]:
-    """The lock files that are there now."""
-    return [Path(name) for pattern in patterns for name in sorted(glob.glob(str(under(root, pattern))))]
+def held_locks(hold: Hold, root: Path) -> tuple[Path, ...]:
+    """The lock files that are still there when the wait is over."""
+    end = time.monotonic() + hold.lock_wait
+    while True:
+        found = tuple(Path(name) for pattern in hold.locks for name in sorted(glob.glob(str(under(root, pattern)))))
+        rest = end - time.monotonic()
+        if not found or rest <= 0:
+            return found
+        time.sleep(min(_LOCK_POLL, rest))

@@ -278,7 +278,7 @@ def _finish(
     announce: StageFunction,
 ) -> UpdateResult:
     outcome = "installed" if plan is not None else "pending"
-    locks = tuple(held_locks(machine.board.hold.locks, machine.root)) if reboot else ()
+    locks = held_locks(machine.board.hold, machine.root) if reboot else ()
     if reboot and not locks:
         announce("reboot")
         machine.reboot()

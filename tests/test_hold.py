@@ -1,12 +1,13 @@
 """What is held while a board is updated: services that stop and start again, shutdowns, an application's locks."""
 
 import os
+import time
 from pathlib import Path
 
 import pytest
 
 from hupfast.errors import HupfastError, Refused
-from hupfast.hold import held_locks, inhibited, read_hold, stopped
+from hupfast.hold import Hold, held_locks, inhibited, read_hold, stopped
 from hupfast.profile import load_profile
 
 SYSTEMCTL = """#!/bin/sh
@@ -98,11 +99,19 @@ def test_a_system_that_cannot_be_held_is_updated_all_the_same(
 def test_locks_are_found_by_pattern(tmp_path: Path) -> None:
     """As balena's supervisor has them, one for each service."""
     lock = tmp_path / "tmp/balena-supervisor/services/1/main/updates.lock"
-    patterns = ["/tmp/balena-supervisor/services/*/*/updates.lock"]
-    assert held_locks(patterns, tmp_path) == []
+    hold = Hold(locks=("/tmp/balena-supervisor/services/*/*/updates.lock",))
+    assert held_locks(hold, tmp_path) == ()
     lock.parent.mkdir(parents=True)
     lock.touch()
-    assert held_locks(patterns, tmp_path) == [lock]
+    assert held_locks(hold, tmp_path) == (lock,)
+
+
+def test_locks_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reboot that nobody is there to ask for again comes when the application lets it."""
+    lock = tmp_path / "lock"
+    lock.touch()
+    monkeypatch.setattr(time, "sleep", lambda seconds: lock.unlink())
+    assert held_locks(Hold(locks=("/lock",), lock_wait=600), tmp_path) == ()
 
 
 def test_a_wrong_unit_is_refused_with_its_line(tmp_path: Path) -> None:
