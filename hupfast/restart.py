@@ -70,9 +70,10 @@ def reboot(restart: Restart, root: Path, argument: str | None = None) -> None:
     command = [values.get(word, word) for word in restart.command]
     if "{root}" not in restart.command:
         command = on_host(root, command)
+    words = [argument] if argument else []
     if restart.force_after or restart.kernel_after:
-        _start_watcher(restart, root)
-    run([*command, *([argument] if argument else [])])
+        _start_watcher(restart, root, words)
+    run([*command, *words])
 
 
 def watch(restart: Restart, root: Path) -> None:
@@ -101,12 +102,12 @@ def _sync() -> None:
         child.kill()
 
 
-def _start_watcher(restart: Restart, root: Path) -> None:
+def _start_watcher(restart: Restart, root: Path, words: Sequence[str]) -> None:
     """In a session of its own, with nothing of this process's: nobody waits for it."""
     numbers = [str(restart.force_after), str(restart.kernel_after)]
     os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "hupfast.restart", str(root.absolute()), *numbers, *restart.force],
+        [sys.executable, "-m", "hupfast.restart", str(root.absolute()), *numbers, *restart.force, *words],
         {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)],
         setsid=True,

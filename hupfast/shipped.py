@@ -10,11 +10,11 @@ understood is as good as none: no edit is seen then, and nothing else hangs on i
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from hupfast.durable import make_directory, write_atomic
-from hupfast.system import read_small
+from hupfast.system import digest, read_chunks, read_small
 
 Digests = Mapping[str, frozenset[str]]
 """SHA-256 in hex of what may stand at each path."""
@@ -41,3 +41,16 @@ def save_shipped(directory: Path, shipped: Digests) -> None:
     make_directory(directory)
     files = {path: sorted(digests) for path, digests in sorted(shipped.items())}
     write_atomic(directory / "shipped.json", json.dumps({"format": _FORMAT, "files": files}, indent=1).encode() + b"\n")
+
+
+def note_changed(directory: Path, boot_directory: Path, paths: Iterable[str]) -> None:
+    """
+    Boot files that the bootloader's switch has changed are ours as they are now. (A power cut before this makes the
+    change look like an edit of the user's: the next update saves a copy that nobody needs.)
+    """
+    shipped = dict(load_shipped(directory))
+    for path in paths:
+        if path in shipped and (boot_directory / path).is_file():
+            shipped[path] = frozenset({digest(read_chunks(boot_directory / path)).hex()})
+    if shipped != load_shipped(directory):
+        save_shipped(directory, shipped)

@@ -28,7 +28,7 @@ from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.plan import STEPS, Plan, Wish, make_plan
 from hupfast.request import Request, attempts_of, repeatable, save_request
-from hupfast.shipped import load_shipped, save_shipped
+from hupfast.shipped import load_shipped, note_changed, save_shipped
 from hupfast.situation import Situation
 from hupfast.slot import apply_stamp
 from hupfast.spool import empty_spool, fetch_boot_files
@@ -186,6 +186,7 @@ def _install(
                 _note_complete(machine, plan, digest)
             else:
                 machine.bootloader.switch(plan.target, trial=True)
+                note_changed(machine.state_directory, machine.boot_directory, machine.bootloader.changed_files)
                 machine.journal.advance("switched")
                 machine.log.note(f"{plan.name} {plan.version} in slot {plan.target} installed: a reboot tries it")
     except (HupfastError, KeyboardInterrupt) as error:

@@ -64,24 +64,40 @@ def lay_out(root: Path, board: Board) -> None:
     kind = board.bootloader_kind
     if kind in texts:
         tree.write(file.lstrip("/"), texts[kind])
-    elif kind == "balena-uboot":
-        tree.write("mnt/boot/resinOS_uEnv.txt", f"resin_root_part={HEX[first.partition]}\nupgrade_available=0\n")
-    elif kind == "systemd-boot":
-        for slot in "ab":
-            tree.write(f"boot/loader/entries/hup-{slot}.conf", f"sort-key hup\nversion {'ba'.index(slot)}\n")
-    elif kind == "efi":
-        variables = {"BootOrder": b"\1\0\2\0", "BootCurrent": b"\1\0"}
-        for number, slot in enumerate("ab", 1):
-            description = f"hup-{slot}\0".encode("utf-16-le")
-            variables[f"Boot{number:04X}"] = b"\1\0\0\0\4\0" + description + b"\x7f\xff\4\0"
-        for name, data in variables.items():
-            tree.write(f"sys/firmware/efi/efivars/{name}-{GLOBAL}", "")
-            (root / f"sys/firmware/efi/efivars/{name}-{GLOBAL}").write_bytes(b"\7\0\0\0" + data)
-    else:
-        assert kind == "uboot"
+    elif kind == "uboot":
         tree.write("etc/fw_env.config", "/env0 0 0x1000\n/env1 0 0x1000\n")
         for number in (0, 1):
             (root / f"env{number}").write_bytes(serialize({name: str(first.partition)}, number, 0x1000))
+    else:
+        for path, data in SEVERAL[kind](first.partition).items():
+            tree.write(path, "")
+            (root / path).write_bytes(data)
+
+
+def _balena(partition: int) -> dict[str, bytes]:
+    return {"mnt/boot/resinOS_uEnv.txt": f"resin_root_part={HEX[partition]}\nupgrade_available=0\n".encode()}
+
+
+def _systemd_boot(partition: int) -> dict[str, bytes]:
+    return {f"boot/loader/entries/hup-{slot}.conf": b"sort-key hup\nversion %d\n" % (slot == "a") for slot in "ab"}
+
+
+def _tryboot(partition: int) -> dict[str, bytes]:
+    command_line = f"console=tty1 root=/dev/mmcblk0p{partition} rootwait\n".encode()
+    config = b"[pi4]\narm_boost=1\n[all]\nos_prefix=a/\n"
+    return {"boot/config.txt": config, "boot/a/cmdline.txt": command_line, "boot/b/cmdline.txt": command_line}
+
+
+def _efi(partition: int) -> dict[str, bytes]:
+    variables = {"BootOrder": b"\1\0\2\0", "BootCurrent": b"\1\0"}
+    for number, slot in enumerate("ab", 1):
+        description = f"hup-{slot}\0".encode("utf-16-le")
+        variables[f"Boot{number:04X}"] = b"\1\0\0\0\4\0" + description + b"\x7f\xff\4\0"
+    return {f"sys/firmware/efi/efivars/{name}-{GLOBAL}": b"\7\0\0\0" + data for name, data in variables.items()}
+
+
+SEVERAL = {"balena-uboot": _balena, "systemd-boot": _systemd_boot, "tryboot": _tryboot, "efi": _efi}
+"""Files of the bootloaders that have several, for the partition of the slot that runs."""
 
 
 @pytest.mark.parametrize("name", NAMES)

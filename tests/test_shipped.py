@@ -12,7 +12,7 @@ from hupfast.bootfiles import BootPlan, apply_boot_files, plan_boot_files, save_
 from hupfast.durable import SUFFIX
 from hupfast.errors import MediumError, Refused
 from hupfast.manifest import BootMember
-from hupfast.shipped import load_shipped, save_shipped
+from hupfast.shipped import load_shipped, note_changed, save_shipped
 
 Files = dict[str, bytes]
 
@@ -172,3 +172,15 @@ def test_a_damaged_list_is_none(tmp_path_factory: pytest.TempPathFactory, data: 
     folder = tmp_path_factory.mktemp("state")
     (folder / "shipped.json").write_bytes(data)
     assert load_shipped(folder) == {}
+
+
+def test_what_a_switch_changes_is_no_edit_of_the_users(tmp_path: Path) -> None:
+    """tryboot puts a slot's own root= into its cmdline.txt; what the user writes there afterwards is an edit again."""
+    place = Place(tmp_path)
+    place.install({"cmdline.txt": b"root=old"}, "a/")
+    (place.boot / "a/cmdline.txt").write_bytes(b"root=own")
+    note_changed(place.state, place.boot, ["a/cmdline.txt", "b/cmdline.txt"])
+    assert [change.action for change in place.plan({"cmdline.txt": b"root=new"}, "a/").changes] == ["replace"]
+
+    (place.boot / "a/cmdline.txt").write_bytes(b"root=own quiet")
+    assert [change.action for change in place.plan({"cmdline.txt": b"root=new"}, "a/").changes] == ["edited"]

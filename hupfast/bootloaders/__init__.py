@@ -31,6 +31,8 @@ KINDS = {
     "cmdline": "rootarg:cmdline_factory",
     "grub-cfg": "rootarg:grub_factory",
     "extlinux": "rootarg:extlinux_factory",
+    "tryboot": "tryboot:factory",
+    "tryboot-partition": "autoboot:factory",
 }
 """Module of this package and function for each kind."""
 
@@ -62,7 +64,8 @@ class Bootloader(Protocol):
 
     falls_back: whether the bootloader itself gives a trial up when its tries are used up. Where it cannot,
     a trial is a mark beside the switch, and only `hupfast confirm` and `rollback` end it. reboot_argument: what
-    the firmware must be told with the reboot so that it tries what it was switched to, or None.
+    the firmware must be told with the reboot so that it tries what it was switched to, or None. changed_files: boot
+    files of a bundle that a switch changes, as seen from the boot directory.
     """
 
     @property
@@ -72,6 +75,11 @@ class Bootloader(Protocol):
 
     @property
     def reboot_argument(self) -> str | None:
+        """See above."""
+        ...
+
+    @property
+    def changed_files(self) -> tuple[str, ...]:
         """See above."""
         ...
 

@@ -57,6 +57,7 @@ class Counted(ABC):
 
     falls_back = True
     reboot_argument = None
+    changed_files: tuple[str, ...] = ()
 
     def __init__(self, root: Path, places: PlacesFunction, names: Names) -> None:
         self._root = root

@@ -76,6 +76,7 @@ class EfiBoot:
 
     falls_back = True
     reboot_argument = None
+    changed_files: tuple[str, ...] = ()
 
     def __init__(self, root: Path, places: PlacesFunction, *, directory: str, names: dict[str, str]) -> None:
         self._places = places

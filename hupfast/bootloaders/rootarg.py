@@ -91,6 +91,7 @@ class RootArgument:
 
     falls_back = False
     reboot_argument = None
+    changed_files: tuple[str, ...] = ()
 
     def __init__(
         self, root: Path, places: PlacesFunction, spans: Callable[[str], Spans], *, file: str, template: str

@@ -73,6 +73,7 @@ class SystemdBoot:
 
     falls_back = True
     reboot_argument = None
+    changed_files: tuple[str, ...] = ()
 
     def __init__(
         self, root: Path, places: PlacesFunction, *, directory: str, tries: int, names: dict[str, str]

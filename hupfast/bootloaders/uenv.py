@@ -65,6 +65,7 @@ class UEnv:
 
     falls_back = False
     reboot_argument = None
+    changed_files: tuple[str, ...] = ()
 
     def __init__(self, root: Path, places: PlacesFunction, *, file: str, variable: str, spelling: str) -> None:
         self._path = under(root, file)

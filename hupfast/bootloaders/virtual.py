@@ -41,6 +41,7 @@ class VirtualBootloader:
 
     falls_back = True
     reboot_argument = None
+    changed_files: tuple[str, ...] = ()
 
     def __init__(self, root: Path, *, file: str, tries: int, slots: tuple[str, ...]) -> None:
         self._root = root
