@@ -30,7 +30,8 @@ edited = "save"                  optional: a file of ours that the user has edit
 [filesystem]                     what is changed in a slot after the image is in it
 kind = "ext4"                    "ext4", or "none": the image is left as it is
 uuid = "fresh"                   "fresh": a new random one, "image": that of the image
-keep = ["/etc/hostname"]         files and symbolic links that are copied from the running system
+keep = ["/etc/hostname"]         what is copied from the running system: files, symbolic links, directories
+                                 ("/var/lib/x/"), also to another path ("/old:/new"); see keep.py
 
 [[slots]]                        two of them
 name = "a"
@@ -53,8 +54,27 @@ units = "none failed"                             optional; systemd must have no
 hosts = ["192.0.2.1"]                             optional; these must answer a ping
 ports = ["127.0.0.1:48484"]                       optional; here a TCP connection must be taken
 
-[reboot]
+[update]                         how the rest of the system is treated meanwhile (hold.py)
+stop = ["app.service"]           optional; units that stop, and start again when no reboot follows
+locks = ["/run/app/*.lock"]      optional; files that hold off the reboot, with * and ?,
+lock_wait = 600                  optional, 0; for so many seconds at most; then it is left to somebody else
+inhibit = "yes"                  optional; nobody else shuts down from the first boot file to the switch
+custom_modules = "warn"          optional; kernel modules that the new system will not have: "refuse", "ignore"
+
+[config]                         optional: balena's config.json (boardconfig.py)
+file = "/mnt/boot/config.json"   where it belongs
+sources = ["/mnt/conf/config.json"]               where an older system had it: copied from there when it is missing
+required = ["deviceType"]        keys without which no update is made
+
+[fingerprints]                   optional: what was changed since it was shipped is told (fingerprint.py)
+root = "/root.sha256"            output of sha256sum or md5sum; likewise `boot`, of the boot directory
+ignore = ["var/log/"]            likewise `ignore_boot`
+
+[reboot]                         (restart.py)
 command = ["reboot"]             optional; {root} and {python} are filled in
+force_after = 300                optional; seconds, then `force` is run; 0: never
+force = ["reboot", "--force"]    optional
+kernel_after = 300               optional; seconds more, then the kernel is told to sync and reset; 0: never
 ```
 A wrong profile raises Refused with file, line, key and reason (profile.py).
 """
@@ -63,11 +83,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from hupfast.boardconfig import Config, read_config
 from hupfast.bootloaders import Bootloader, bootloader_factory
 from hupfast.detect import Deny, Signs, best_match, read_deny, read_facts, read_signs
 from hupfast.errors import Refused, UsageError
+from hupfast.fingerprint import Fingerprints, read_fingerprints
 from hupfast.health import Health, read_health
 from hupfast.hold import Hold, read_hold
+from hupfast.keep import Keep, read_keep
 from hupfast.profile import Table, load_profile
 from hupfast.restart import Restart, read_restart
 from hupfast.slots import Slot
@@ -97,7 +120,7 @@ class Filesystem:
 
     kind: str
     fresh_uuid: bool
-    keep: tuple[str, ...]
+    keep: tuple[Keep, ...]
 
 
 @dataclass(frozen=True)
@@ -116,6 +139,8 @@ class Board:
     boot: Boot
     filesystem: Filesystem
     health: Health
+    config: Config
+    fingerprints: Fingerprints
     hold: Hold
     restart: Restart
     bootloader_kind: str
@@ -207,6 +232,8 @@ def read_board(path: Path) -> Board:
         boot=_boot(top.table("boot")),
         filesystem=_filesystem(top.table("filesystem", optional=True), slots),
         health=read_health(top.table("health", optional=True)),
+        config=read_config(top.table("config", optional=True)),
+        fingerprints=read_fingerprints(top.table("fingerprints", optional=True)),
         hold=read_hold(top.table("update", optional=True)),
         restart=read_restart(top.table("reboot", optional=True)),
         bootloader_kind=kind,
@@ -279,11 +306,8 @@ def _boot(table: Table) -> Boot:
 
 def _filesystem(table: Table, slots: tuple[Slot, ...]) -> Filesystem:
     kind = table.choice("kind", tuple(FILESYSTEM_PROGRAMS), "none")
-    filesystem = Filesystem(kind, table.choice("uuid", ("fresh", "image"), "image") == "fresh", table.paths("keep", ()))
+    filesystem = Filesystem(kind, table.choice("uuid", ("fresh", "image"), "image") == "fresh", read_keep(table))
     if kind == "none" and (filesystem.fresh_uuid or filesystem.keep or any(slot.label for slot in slots)):
         raise table.fail("kind", 'labels, a fresh UUID and kept files need the kind of filesystem, such as "ext4"')
-    for path in filesystem.keep:
-        if '"' in path or path.endswith("/"):
-            raise table.fail("keep", f"{path!r} cannot be kept: no quotes, and no / at the end")
     table.finish()
     return filesystem

@@ -8,6 +8,7 @@ Table [update] of a profile:
     lock_wait seconds that a reboot waits for the locks, 0; after that the reboot is left to somebody else
     inhibit   "yes": from the first boot file to the switch, nobody else shuts the board down (systemd-inhibit);
               where systemd does not run, nothing can be held
+    custom_modules  what loaded kernel modules that are not of the running system are: "warn", "refuse", "ignore"
 """
 
 import glob
@@ -33,6 +34,7 @@ class Hold:
     locks: tuple[str, ...] = ()
     lock_wait: int = 0
     inhibit: bool = True
+    custom_modules: str = "warn"
 
 
 def read_hold(table: Table) -> Hold:
@@ -42,6 +44,7 @@ def read_hold(table: Table) -> Hold:
         locks=table.paths("locks", ()),
         lock_wait=table.number("lock_wait", 0, least=0, most=30 * 86400),
         inhibit=table.choice("inhibit", ("yes", "no"), "yes") == "yes",
+        custom_modules=table.choice("custom_modules", ("warn", "refuse", "ignore"), "warn"),
     )
     for unit in hold.stop:
         if unit.startswith("-") or "." not in unit:

@@ -47,12 +47,30 @@ class Mounted:
             attributes=tuple(sorted(names)),
         )
 
+    def names(self, path: str) -> list[str]:
+        """
+        The names in a directory, without directories that another filesystem is mounted on; none when it is gone.
+
+        Only directories are asked: an overlay may tell other device numbers for files than for directories.
+        """
+        with explained(f"cannot list {path} in {self.image}"):
+            try:
+                device = os.lstat(under(self.image, path)).st_dev
+                with os.scandir(under(self.image, path)) as entries:
+                    return [entry.name for entry in entries if _is_within(entry, device)]
+            except (FileNotFoundError, NotADirectoryError):
+                return []
+
+    def link(self, path: str) -> str:
+        """The target of a symbolic link; bytes that are no UTF-8 are surrogates in it."""
+        with explained(f"cannot read the link {path} in {self.image}"):
+            return os.readlink(under(self.image, path))
+
     def read(self, path: str, scratch: Path) -> bytes:
         """The bytes of a regular file (at most 16 MiB), or the target of a symbolic link. scratch: not used."""
         full = under(self.image, path)
         if full.is_symlink():
-            with explained(f"cannot read the link {full}"):
-                return os.fsencode(os.readlink(full))
+            return os.fsencode(self.link(path))
         data = read_small(full, FILE_LIMIT)
         if data is None:
             raise HupfastError(f"{full} is missing and cannot be kept")
@@ -62,3 +80,11 @@ class Mounted:
         """Write the value of an extended attribute into the file `value`."""
         with explained(f"cannot read the attribute {name} of {path} in {self.image}"):
             value.write_bytes(os.getxattr(under(self.image, path), name, follow_symlinks=False))
+
+
+def _is_within(entry: os.DirEntry[str], device: int) -> bool:
+    """Whether a directory entry is no mount point. One that has gone is none: find() tells that."""
+    try:
+        return not entry.is_dir(follow_symlinks=False) or entry.stat(follow_symlinks=False).st_dev == device
+    except FileNotFoundError:
+        return True

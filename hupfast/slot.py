@@ -13,18 +13,19 @@ from hupfast.board import Board
 from hupfast.durable import fsync_path, make_directory
 from hupfast.errors import Refused
 from hupfast.ext4 import Ext4, Readable
+from hupfast.keep import KeptFile, copy_kept, plan_keep
 from hupfast.slots import Slot
 from hupfast.system import explained, under
 
 
 @dataclass(frozen=True)
 class Stamp:
-    """What the slot stage will do. keep: paths that exist in the running system and will be copied."""
+    """What the slot stage will do. keep: what exists in the running system and will be copied (keep.py)."""
 
     kind: str
     label: str
     fresh_uuid: bool
-    keep: tuple[str, ...]
+    keep: tuple[KeptFile, ...]
 
     @property
     def is_empty(self) -> bool:
@@ -45,21 +46,11 @@ def plan_stamp(board: Board, slot: Slot, old: Readable) -> Stamp:
     What is to be done to `slot` after the image, with the kept files that the running system has. Changes
     nothing.
 
-    Raises: Refused when a kept path is a directory or another thing that cannot be kept.
+    Raises: Refused when something cannot be kept.
     """
     filesystem = board.filesystem
-    keep = []
-    for path in filesystem.keep:
-        node = old.find(path)
-        if node is None:
-            continue
-        if node.type not in ("regular", "symlink"):
-            raise Refused(
-                f"{board.path} asks to keep {path}, which is a {node.type} in the running system;"
-                " only files and symbolic links can be kept"
-            )
-        keep.append(path)
-    return Stamp(filesystem.kind, slot.label, filesystem.fresh_uuid, tuple(keep))
+    keep = plan_keep(filesystem.keep, old, board.path)
+    return Stamp(filesystem.kind, slot.label, filesystem.fresh_uuid, keep)
 
 
 def apply_stamp(stamp: Stamp, target: Path, old: Readable, scratch: Path) -> None:
@@ -78,8 +69,7 @@ def apply_stamp(stamp: Stamp, target: Path, old: Readable, scratch: Path) -> Non
     if stamp.label:
         filesystem.set_label(stamp.label)
     make_directory(scratch)
-    for path in stamp.keep:
-        filesystem.copy_from(old, path, scratch)
+    copy_kept(filesystem, old, [(file.source, file.target) for file in stamp.keep], scratch)
     with explained(f"cannot clean up {scratch}"):
         for leftover in scratch.iterdir():
             leftover.unlink()

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
+from hupfast.boardconfig import migrate_config
 from hupfast.bootfiles import ReadFunction, apply_boot_files, forget_undo, save_edits, shipped_by, sync_boot
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.engine import MEMORY_DEFAULT
@@ -182,6 +183,7 @@ def _install(
             elif step == "slot":
                 _prepare_slot(machine, plan)
             elif step == "boot":
+                migrate_config(plan.config)
                 _install_boot_files(machine, plan, read)
                 _note_complete(machine, plan, digest)
             else:

@@ -6,6 +6,7 @@ import pytest
 
 from hupfast.board import SHIPPED, detect, find_profiles, load_board, missing_programs, read_board
 from hupfast.errors import Refused, UsageError
+from hupfast.keep import Keep
 
 VIRTUAL = (SHIPPED / "virtual.toml").read_text()
 
@@ -92,7 +93,17 @@ def test_an_unknown_board_or_root_is_a_usage_error(tmp_path: Path) -> None:
         ('size = "256M"', 'size = "lots"', "boot.size"),
         ('"config.json"', '"../config.json"', "no path below"),
         ('"/etc/hostname"', '"etc/hostname"', "filesystem.keep"),
-        ('"/etc/hostname"', '"/etc/hostname/"', "cannot be kept"),
+        ('"/etc/hostname"', '"/a:/b:/c"', r"line \d+: filesystem.keep: .* one colon"),
+        ('"/etc/hostname"', "'/a\"b'", r"line \d+: filesystem.keep: .* no quotes"),
+        ('"/etc/hostname"', '"/a:b"', "'b' in '/a:b' is no absolute path"),
+        ('"/etc/hostname"', '"/a:"', "no absolute path"),
+        ('"/etc/hostname"', '"/a:/b/../c"', "no absolute path"),
+        ('"/etc/hostname"', '"/./"', "all of a system"),
+        ('"/etc/hostname"', '"/a/:/b"', "both paths need a /"),
+        ('"/etc/hostname"', '"/a:/b/"', "both paths need a /"),
+        ('"/etc/hostname"', '"/a:/etc/machine-id"', "same place as another one"),
+        ('"/etc/hostname"', '"/etc/"', "a part of it: /etc/"),
+        ('"/etc/hostname"', '"/a:/etc/localtime/zone"', "a part of it: /etc/localtime/"),
         ("command = [", "command = [] # [", "reboot.command: it is empty"),
         ("[reboot]", "[rebooot]", "rebooot: this key is unknown; did you mean 'reboot'"),
     ],
@@ -105,6 +116,19 @@ def test_a_wrong_profile_is_refused(tmp_path: Path, old: str, new: str, reason: 
         load_board("virtual", tmp_path)
 
     assert str(path) in str(caught.value)
+
+
+def test_kept_files_are_read(tmp_path: Path) -> None:
+    """A file, a directory and both with another path in the new system; names that only begin alike are two."""
+    words = '"/etc/hostname", "/var//lib/x/", "/old:/new", "/a/:/etc/host/"'
+    path = local(tmp_path, "virtual", VIRTUAL.replace('"/etc/hostname"', words))
+
+    assert read_board(path).filesystem.keep[:4] == (
+        Keep("/etc/hostname", "/etc/hostname"),
+        Keep("/var/lib/x", "/var/lib/x", is_directory=True),
+        Keep("/old", "/new"),
+        Keep("/a", "/etc/host", is_directory=True),
+    )
 
 
 def test_one_slot_or_three_are_refused(tmp_path: Path) -> None:

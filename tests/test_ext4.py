@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from hupfast.errors import DataError, HupfastError
+from hupfast.errors import DataError, HupfastError, Refused
 from hupfast.ext4 import Ext4, Node
 from hupfast.filesystem import is_clean, make, missing_tools, put
+from hupfast.keep import copy_kept
 from hupfast.system import run
 
 pytestmark = pytest.mark.skipif(bool(missing_tools()), reason="e2fsprogs is not installed")
@@ -15,13 +16,13 @@ pytestmark = pytest.mark.skipif(bool(missing_tools()), reason="e2fsprogs is not 
 SIZE = 2 << 20
 
 
-def filesystem(folder: Path, name: str, files: dict[str, bytes]) -> Ext4:
+def filesystem(folder: Path, name: str, files: dict[str, bytes], size: int = SIZE) -> Ext4:
     """An image with these files."""
     tree = folder / f"{name}.tree"
     tree.mkdir()
     for path, data in files.items():
         put(tree, path, data)
-    make(tree, folder / f"{name}.img", SIZE)
+    make(tree, folder / f"{name}.img", size)
     return Ext4(folder / f"{name}.img")
 
 
@@ -83,7 +84,7 @@ def test_a_kept_file_replaces_the_new_one(pair: tuple[Ext4, Ext4], tmp_path: Pat
     )
     scratch = tmp_path / "scratch"
     scratch.mkdir()
-    new.copy_from(old, "/etc/hostname", scratch)
+    copy_kept(new, old, [("/etc/hostname", "/etc/hostname")], scratch)
 
     attributes = ("security.test", "user.note")
     assert new.find("/etc/hostname") == Node("regular", 0o640, 1234, 70000, 4, 1500000000, 1000, attributes)
@@ -98,7 +99,7 @@ def test_missing_directories_are_made_like_the_old_ones(pair: tuple[Ext4, Ext4],
     """
     old, new = pair
     debugfs(old, "sif /etc/ssh mode 040700", "sif /etc/ssh uid 99")
-    new.copy_from(old, "/etc/ssh/key", tmp_path)
+    copy_kept(new, old, [("/etc/ssh/key", "/etc/ssh/key")], tmp_path)
     directory = new.find("/etc/ssh")
 
     assert directory is not None
@@ -113,7 +114,7 @@ def test_symbolic_links_are_kept_as_links(pair: tuple[Ext4, Ext4], tmp_path: Pat
     old, new = pair
     debugfs(old, f"symlink /etc/localtime {target}", "rm /etc/hostname", f"symlink /etc/hostname {target}")
     for path in ("/etc/localtime", "/etc/hostname"):
-        new.copy_from(old, path, tmp_path)
+        copy_kept(new, old, [(path, path)], tmp_path)
         node = new.find(path)
         assert node is not None
         assert node.type == "symlink"
@@ -126,7 +127,7 @@ def test_names_with_blanks(pair: tuple[Ext4, Ext4], tmp_path: Path) -> None:
     old, new = pair
     put(tmp_path, "x", b"data")
     debugfs(old, 'mkdir "/my dir"', f'write {tmp_path}/x "/my dir/my file"')
-    new.copy_from(old, "/my dir/my file", tmp_path)
+    copy_kept(new, old, [("/my dir/my file", "/my dir/my file")], tmp_path)
 
     assert new.read("/my dir/my file", tmp_path / "y") == b"data"
     with pytest.raises(HupfastError, match="debugfs cannot be given"):
@@ -134,13 +135,47 @@ def test_names_with_blanks(pair: tuple[Ext4, Ext4], tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_kept_is_an_error(pair: tuple[Ext4, Ext4], tmp_path: Path) -> None:
-    """Directories, missing files, and a directory in the way; the new filesystem stays clean."""
+    """Special files, a directory in the way, and a file in the way of one; the new filesystem stays clean."""
     old, new = pair
-    debugfs(new, "rm /etc/hostname", "mkdir /etc/hostname")
-    for path in ("/etc", "/no/such/file", "/etc/hostname"):
+    debugfs(old, "mkdir /x", "mknod fifo p", "mknod null c 1 3")
+    debugfs(new, "rm /etc/hostname", "mkdir /etc/hostname", "symlink x /etc")
+    assert [node and node.type for node in map(old.find, ("/fifo", "/null"))] == ["FIFO", "character special"]
+    for path in ("/fifo", "/null", "/etc/hostname", "/x"):
         with pytest.raises(HupfastError, match="kept"):
-            new.copy_from(old, path, tmp_path)
+            copy_kept(new, old, [(path, path)], tmp_path)
     assert is_clean(new.image)
+
+
+def test_what_is_gone_is_left_out(pair: tuple[Ext4, Ext4], tmp_path: Path) -> None:
+    """A file that the running system has removed since the plan does not stop the others."""
+    old, new = pair
+    copy_kept(new, old, [("/gone", "/gone"), ("/etc/hostname", "/etc/hostname")], tmp_path)
+
+    assert new.find("/gone") is None
+    assert new.read("/etc/hostname", tmp_path / "x") == b"old\n"
+
+
+def test_names_of_a_directory(pair: tuple[Ext4, Ext4]) -> None:
+    """With blanks and other letters; a missing directory has none."""
+    old, _ = pair
+    debugfs(old, 'mkdir "/etc/ssh/ a b "', 'symlink "/etc/ssh/é:日" x')
+
+    assert sorted(old.names("/etc/ssh")) == [" a b ", "key", "é:日"]
+    assert old.names("/none") == []
+
+
+def test_a_name_with_a_line_break_is_refused(tmp_path: Path) -> None:
+    """It must not pass as two names."""
+    old = filesystem(tmp_path, "old", {"d/x\n": b"", "d/y": b""})
+    with pytest.raises(Refused, match="line break"):
+        old.names("/d")
+
+
+def test_a_directory_with_too_many_names_is_refused(tmp_path: Path) -> None:
+    """What debugfs says is cut off then, and must not pass as a few names."""
+    old = filesystem(tmp_path, "old", {f"d/{i:0200}": b"" for i in range(400)}, size=4 * SIZE)
+    with pytest.raises(Refused, match="too many names"):
+        old.names("/d")
 
 
 def test_a_full_filesystem_is_noticed(pair: tuple[Ext4, Ext4], tmp_path: Path) -> None:
@@ -152,7 +187,7 @@ def test_a_full_filesystem_is_noticed(pair: tuple[Ext4, Ext4], tmp_path: Path) -
     bigger = Ext4(tmp_path / "bigger.img")
     debugfs(bigger, f"write {tmp_path}/big /etc/big")
     with pytest.raises(HupfastError):
-        new.copy_from(bigger, "/etc/big", tmp_path)
+        copy_kept(new, bigger, [("/etc/big", "/etc/big")], tmp_path)
     assert old.find("/etc/big") is None
 
 

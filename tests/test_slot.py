@@ -9,6 +9,7 @@ from hupfast.board import Board, load_board
 from hupfast.errors import DataError, Refused
 from hupfast.ext4 import Ext4
 from hupfast.filesystem import is_clean, make, missing_tools, put
+from hupfast.keep import Keep, KeptFile
 from hupfast.slot import Stamp, apply_stamp, plan_stamp, slot_path
 
 pytestmark = pytest.mark.skipif(bool(missing_tools()), reason="e2fsprogs is not installed")
@@ -28,13 +29,13 @@ def test_only_kept_files_that_exist_are_planned(board: Board, tmp_path: Path) ->
     """Label and UUID are those of the profile."""
     stamp = plan_stamp(board, board.slot("b"), Ext4(tmp_path / "slots/a.img"))
 
-    assert stamp == Stamp("ext4", "hup-root-b", True, ("/etc/hostname",))
+    assert stamp == Stamp("ext4", "hup-root-b", True, (KeptFile("/etc/hostname", "/etc/hostname", "regular", 4),))
 
 
-def test_a_directory_cannot_be_kept(board: Board, tmp_path: Path) -> None:
-    """Refused in the plan, with the profile's name."""
-    wide = replace(board, filesystem=replace(board.filesystem, keep=("/etc",)))
-    with pytest.raises(Refused, match=r"virtual\.toml asks to keep /etc, which is a directory"):
+def test_a_directory_needs_its_slash(board: Board, tmp_path: Path) -> None:
+    """Refused in the plan, with the profile's name and what to write."""
+    wide = replace(board, filesystem=replace(board.filesystem, keep=(Keep("/etc", "/etc"),)))
+    with pytest.raises(Refused, match=r'virtual\.toml asks to keep /etc, which is a directory.* write "/etc/"'):
         plan_stamp(wide, board.slot("b"), Ext4(tmp_path / "slots/a.img"))
 
 

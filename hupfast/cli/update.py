@@ -230,6 +230,8 @@ def _show_update(result: UpdateResult) -> None:
 
 
 def _show_plan(plan: Plan) -> None:
+    from hupfast.keep import describe
+
     running = f"slot {plan.running} runs" + (f" version {plan.running_version}" if plan.running_version else "")
     say(f"board {plan.board}: {running}")
     say(f"would install {plan.name} {plan.version} into slot {plan.target} ({plan.target_path}):")
@@ -241,12 +243,14 @@ def _show_plan(plan: Plan) -> None:
     if not plan.stamp.is_empty:
         parts = [f"label {plan.stamp.label}"] if plan.stamp.label else []
         parts += ["a fresh UUID"] if plan.stamp.fresh_uuid else []
-        parts += [f"kept: {', '.join(plan.stamp.keep)}"] if plan.stamp.keep else []
+        parts += [f"kept: {', '.join(describe(plan.stamp.keep))}"] if plan.stamp.keep else []
         say(f"  slot        {'; '.join(parts)}")
     for change in plan.boot.changes:
         note = ", after saving the user's edit of it" if change.edited else ""
         say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)}){note}")
     say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
+    if plan.config.source:
+        say(f"  config      {plan.config.file} comes from {plan.config.source}, where an older system had it")
     say(f"  bootloader  tries slot {plan.target} at the next boot, and falls back to slot {plan.running}")
     for warning in plan.warnings:
         say(f"  warning     {warning}")

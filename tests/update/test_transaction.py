@@ -331,7 +331,7 @@ def test_too_little_room_for_the_state(board: Board, monkeypatch: pytest.MonkeyP
 
 def test_missing_tools_are_refused(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is written, and with the package to install."""
-    monkeypatch.setattr("hupfast.plan.missing_programs", lambda _: ["tune2fs"])
+    monkeypatch.setattr("hupfast.gates.missing_programs", lambda _: ["tune2fs"])
     with pytest.raises(Refused, match=r"tune2fs .* install e2fsprogs"):
         board.update("2.0")
 
