@@ -26,6 +26,8 @@ size = "64M"                     optional: no more than this in it, when it is n
 user_files = ["config.json", "overlays/user/"]    never touched; below directory; "/" at the end: all in it
 edited = "save"                  optional: a file of ours that the user has edited is copied to state + "/edited",
                                  then replaced; "keep": it stays as it is; "refuse": no update then
+from_root = "/usr/lib/boot"      optional: the boot files are those in this directory of the new root file system
+                                 (rootboot.py), and bundles have none
 
 [filesystem]                     what is changed in a slot after the image is in it
 kind = "ext4"                    "ext4", or "none": the image is left as it is
@@ -106,12 +108,15 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 
 @dataclass(frozen=True)
 class Boot:
-    """Where boot files live. size: limit in bytes, or None. user_files, edits: see the module's docstring."""
+    """
+    Where boot files live. size: limit in bytes, or None. user_files, edits, from_root: see the module's docstring.
+    """
 
     directory: str
     size: int | None
     user_files: tuple[str, ...]
     edits: str
+    from_root: str | None
 
 
 @dataclass(frozen=True)
@@ -295,6 +300,7 @@ def _boot(table: Table) -> Boot:
         size=table.size("size"),
         user_files=table.texts("user_files", ()),
         edits=table.choice("edited", ("save", "keep", "refuse"), "save"),
+        from_root=table.path("from_root") if table.has("from_root") else None,
     )
     for name in boot.user_files:
         parts = name.rstrip("/").split("/")

@@ -6,6 +6,7 @@ raises NothingToDo (exit 3) or Refused (exit 4) with the reason and the way out.
 """
 
 import struct
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -15,10 +16,11 @@ from hupfast.engine import probe
 from hupfast.errors import DataError, MemoryBudgetError, Refused
 from hupfast.gates import check_gates, check_mounts, check_slots, warnings
 from hupfast.machine import Machine
-from hupfast.manifest import ImageMember, Manifest
+from hupfast.manifest import BootMember, ImageMember, Manifest
 from hupfast.shipped import load_shipped
 from hupfast.situation import Situation
 from hupfast.slot import Stamp, plan_stamp
+from hupfast.slots import Slot
 from hupfast.system import free_space
 from hupfast.table import chunk_count, table_size
 from hupfast.target import check_target
@@ -116,15 +118,7 @@ def make_plan(
             f" give --memory {-(-needed // (1 << 20))}M",
             needed=needed,
         )
-    boot = plan_boot_files(
-        machine.boot_directory,
-        target.boot_prefix,
-        manifest.boot,
-        user_files=board.boot.user_files,
-        limit=board.boot.size,
-        shipped=load_shipped(machine.state_directory),
-        edits=board.boot.edits,
-    )
+    boot = plan_boot(machine, target, manifest.boot)
     config = plan_config(board.config, machine.root)
     spool = sum(member.size for member in boot.members) if is_stream else 0
     stamp = plan_stamp(board, target, machine.running_files(running.name))
@@ -154,6 +148,31 @@ def make_plan(
     )
 
 
+def plan_boot(machine: Machine, target: Slot, members: Sequence[BootMember], *, found: bool = False) -> BootPlan:
+    """
+    The boot files of an update. found: the members are those that were found in the new root file system; where the
+    profile wants these, nothing is known of them before, and nothing but leftovers is planned.
+
+    Raises: Refused.
+    """
+    boot = machine.board.boot
+    later = boot.from_root is not None and not found
+    if later and members:
+        raise Refused(
+            f"the bundle has boot files, and the profile {machine.board.path} takes them from {boot.from_root} of the"
+            " new root file system; make the bundle without them"
+        )
+    return plan_boot_files(
+        machine.boot_directory,
+        "" if later else target.boot_prefix,
+        members,
+        user_files=boot.user_files,
+        limit=boot.size,
+        shipped=load_shipped(machine.state_directory),
+        edits=boot.edits,
+    )
+
+
 def memory_needed(image: ImageMember) -> int:
     """The least memory budget for an image, by what its chunk table must begin with. Raises: DataError."""
     count = chunk_count(image.image_size, image.chunk_size)
@@ -175,13 +194,18 @@ def memory_needed(image: ImageMember) -> int:
     return probe(head).memory
 
 
-def _check_space(machine: Machine, boot: BootPlan, waiting: int) -> None:
-    """waiting: bytes that lie on the state partition for a while: boot files of a stream, kept files."""
+def check_boot_space(boot: BootPlan) -> None:
+    """Raises: Refused when the boot files do not fit at the peak of their copy."""
     if boot.peak > boot.free:
         raise Refused(
             f"the boot files need {boot.peak} bytes in {boot.directory} at the peak of the copy,"
             f" and {boot.free} are free; remove files that are not needed there"
         )
+
+
+def _check_space(machine: Machine, boot: BootPlan, waiting: int) -> None:
+    """waiting: bytes that lie on the state partition for a while: boot files of a stream, kept files."""
+    check_boot_space(boot)
     state = free_space(machine.state_directory)
     needed = boot.undo_size + waiting + _STATE_RESERVE
     if needed > state.free:

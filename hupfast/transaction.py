@@ -18,17 +18,19 @@ from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
 from hupfast.boardconfig import migrate_config
-from hupfast.bootfiles import ReadFunction, apply_boot_files, forget_undo, save_edits, shipped_by, sync_boot
+from hupfast.bootfiles import BootPlan, ReadFunction, apply_boot_files, forget_undo, save_edits, shipped_by, sync_boot
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.engine import MEMORY_DEFAULT
-from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError, SourceError
+from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError, Refused, SourceError
+from hupfast.ext4 import Ext4
 from hupfast.hold import held_locks, inhibited, stopped
 from hupfast.journal import SlotRecord, Transaction
 from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
-from hupfast.plan import STEPS, Plan, Wish, make_plan
+from hupfast.plan import STEPS, Plan, Wish, check_boot_space, make_plan, plan_boot
 from hupfast.request import Request, attempts_of, repeatable, save_request
+from hupfast.rootboot import root_boot_files
 from hupfast.shipped import load_shipped, note_changed, save_shipped
 from hupfast.situation import Situation
 from hupfast.slot import apply_stamp
@@ -184,7 +186,7 @@ def _install(
                 _prepare_slot(machine, plan)
             elif step == "boot":
                 migrate_config(plan.config)
-                _install_boot_files(machine, plan, read)
+                _install_boot_files(machine, *_boot_files(machine, plan, read))
                 _note_complete(machine, plan, digest)
             else:
                 machine.bootloader.switch(plan.target, trial=True)
@@ -249,14 +251,28 @@ def _prepare_slot(machine: Machine, plan: Plan) -> None:
     machine.journal.advance("slot")
 
 
-def _install_boot_files(machine: Machine, plan: Plan, read: ReadFunction) -> None:
+def _boot_files(machine: Machine, plan: Plan, read: ReadFunction) -> tuple[BootPlan, ReadFunction]:
+    """Those of the plan, or those that the new root file system has. Raises: HupfastError when these cannot be used."""
+    directory = machine.board.boot.from_root
+    if directory is None:
+        return plan.boot, read
+    members, read = root_boot_files(Ext4(plan.target_path), directory, machine.spool_directory)
+    try:
+        boot = plan_boot(machine, machine.board.slot(plan.target), members, found=True)
+        check_boot_space(boot)
+    except Refused as error:  # something was written: the image
+        raise HupfastError(str(error)) from None
+    return boot, read
+
+
+def _install_boot_files(machine: Machine, boot: BootPlan, read: ReadFunction) -> None:
     """What is ours is noted before and after, so that no moment in between looks like a user's edit."""
     before = load_shipped(machine.state_directory)
-    save_shipped(machine.state_directory, shipped_by(plan.boot, before, done=False))
-    save_edits(plan.boot, machine.state_directory / "edited")
-    apply_boot_files(plan.boot, read, machine.undo_directory)
-    sync_boot(plan.boot.directory)
-    save_shipped(machine.state_directory, shipped_by(plan.boot, before, done=True))
+    save_shipped(machine.state_directory, shipped_by(boot, before, done=False))
+    save_edits(boot, machine.state_directory / "edited")
+    apply_boot_files(boot, read, machine.undo_directory)
+    sync_boot(boot.directory)
+    save_shipped(machine.state_directory, shipped_by(boot, before, done=True))
 
 
 def _note_complete(machine: Machine, plan: Plan, digest: str) -> None:
