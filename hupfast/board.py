@@ -46,6 +46,11 @@ label = "hup-root-a"             optional filesystem label
 [bootloader]
 kind = "virtual"                 one of hupfast/bootloaders/; the other keys are its own, told in its module
 
+[[raw]]                          optional: places of the disk for a bundle's bootloaders (raw.py)
+name = "MLO"                     member raw/MLO
+offsets = ["128K", "256K"]       its copies, in the order in which the boot ROM looks
+size = "128K"
+
 [health]                         what must hold before `confirm` makes a system permanent
 directory = "/etc/hupfast/health.d"               optional; every executable in it must end with 0
 timeout = 60                                      optional; seconds for each
@@ -94,6 +99,7 @@ from hupfast.health import Health, read_health
 from hupfast.hold import Hold, read_hold
 from hupfast.keep import Keep, read_keep
 from hupfast.profile import Table, load_profile
+from hupfast.raw import RawRange, read_ranges
 from hupfast.restart import Restart, read_restart
 from hupfast.slots import Slot
 from hupfast.system import find_program, read_small, under
@@ -148,6 +154,7 @@ class Board:
     fingerprints: Fingerprints
     hold: Hold
     restart: Restart
+    raw: tuple[RawRange, ...]
     bootloader_kind: str
     bootloader: Callable[[Path], Bootloader]
 
@@ -241,6 +248,7 @@ def read_board(path: Path) -> Board:
         fingerprints=read_fingerprints(top.table("fingerprints", optional=True)),
         hold=read_hold(top.table("update", optional=True)),
         restart=read_restart(top.table("reboot", optional=True)),
+        raw=read_ranges(top.tables("raw", optional=True)),
         bootloader_kind=kind,
         bootloader=bootloader_factory(kind, bootloader, slots),
     )

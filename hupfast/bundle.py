@@ -5,6 +5,7 @@ Reading a bundle: an uncompressed tar (tar.py) whose order is fixed, so that it 
 manifest.json      what it is and what follows (manifest.py)
 manifest.sig       optional: a signature over the exact bytes of manifest.json
 boot/...           the boot files, in the order of the manifest
+raw/...            optional: bootloaders for places of the disk, in the order of the manifest
 rootfs.img.zst     the image, chunked, last
 ```
 The bytes of the front come out first and uninterpreted (`Bundle.front`), so that whoever opens a bundle can
@@ -106,7 +107,7 @@ class Bundle:
 
     def boot_file(self, member: BootMember) -> Iterator[bytes]:
         """
-        The bytes of a boot file, piece by piece, whole only when the iterator ends without an exception.
+        The bytes of a boot file or raw member, piece by piece, whole only when the iterator ends without an exception.
 
         Raises: DigestError at its end when they are not the ones that the manifest names; DataError,
         SourceError.

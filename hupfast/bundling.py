@@ -1,8 +1,10 @@
 """
-Making a bundle, on the machine that builds: a directory of boot files and an image become one `.hup` file.
+Making a bundle, on the machine that builds: a directory of boot files, bootloaders and an image become one
+`.hup` file.
 
-The same input gives the same bytes: no times, no owners, boot files in the order of their names. The bundle
-is written beside OUT, flushed and renamed, so OUT is never half a bundle. bundle.py reads what is made here.
+The same input gives the same bytes: no times, no owners, boot files and bootloaders in the order of their
+names. The bundle is written beside OUT, flushed and renamed, so OUT is never half a bundle. bundle.py reads
+what is made here.
 """
 
 import os
@@ -18,9 +20,12 @@ from hupfast.manifest import (
     BootMember,
     ImageMember,
     Manifest,
+    RawMember,
     check_distinct,
     check_member_name,
+    check_raw_member,
     check_word,
+    describe_member,
     parse_manifest,
     serialize_manifest,
 )
@@ -47,22 +52,7 @@ class BundleInfo:
 
     def as_dict(self) -> dict[str, object]:
         """For JSON output."""
-        manifest, image = self.manifest, self.manifest.image
-        boot: list[dict[str, object]] = [
-            {"kind": "boot", "name": member.name, "size": member.size, "sha256": member.sha256.hex()}
-            for member in manifest.boot
-        ]
-        members = [
-            *boot,
-            {
-                "kind": "image",
-                "name": image.name,
-                "size": image.size,
-                "image_size": image.image_size,
-                "chunk_size": image.chunk_size,
-                "table_sha256": image.table_sha256.hex(),
-            },
-        ]
+        manifest = self.manifest
         return {
             "name": manifest.name,
             "version": manifest.version,
@@ -72,7 +62,9 @@ class BundleInfo:
             "manifest_sha256": self.digest,
             "signed": self.signed,
             "size": self.size,
-            "members": [{**member, "offset": self.offsets[str(member["name"])]} for member in members],
+            "members": [
+                {**describe_member(member), "offset": self.offsets[member.name]} for member in manifest.members
+            ],
         }
 
 
@@ -85,6 +77,7 @@ def create_bundle(
     image: Path,
     pack: PackFunction,
     boot: Path | None = None,
+    raw: Mapping[str, Path] | None = None,
     created: str = "",
     minimum_versions: Mapping[str, str] | None = None,
     force: bool = False,
@@ -93,9 +86,10 @@ def create_bundle(
     Make a bundle and return its manifest.
 
     image: any image; one that is not chunked yet is packed with `pack` into a file beside `out`, which is
-    removed again. boot: directory of boot files, None for a bundle without. created: text for people, such as
-    a date. force: replace `out`. Raises: UsageError for wrong names and paths, Refused when `out` exists,
-    DataError for a broken image, HupfastError.
+    removed again. boot: directory of boot files, None for a bundle without. raw: bootloaders by the names of the
+    ranges of the disk that they are for. created: text for people, such as a date. force: replace `out`.
+    Raises: UsageError for wrong names and paths, Refused when `out` exists, DataError for a broken image,
+    HupfastError.
     """
     try:
         for value, what in (
@@ -107,6 +101,7 @@ def create_bundle(
         for key, value in (minimum_versions or {}).items():
             check_word(value, f"the minimum version of {key}")
         files = _boot_files(boot)
+        blobs = _raw_files(raw or {})
     except DataError as error:
         raise UsageError(str(error)) from None
     if not boards:
@@ -129,13 +124,14 @@ def create_bundle(
             version=version,
             boards=tuple(boards),
             boot=tuple(BootMember(member, path.stat().st_size, digest(read_chunks(path))) for member, path in files),
+            raw=tuple(RawMember(member, path.stat().st_size, digest(read_chunks(path))) for member, path in blobs),
             image=_image_member(chunked),
             created=created,
             minimum_versions=dict(minimum_versions or {}),
         )
         text = serialize_manifest(manifest)
         parse_manifest(text)  # what a board would refuse is not even made
-        write_chunks(out, _archive(text, manifest, [path for _, path in files], chunked))
+        write_chunks(out, _archive(text, manifest, [*(path for _, path in (*files, *blobs)), chunked]))
     finally:
         packed.unlink(missing_ok=True)
     return manifest
@@ -173,6 +169,16 @@ def _boot_files(boot: Path | None) -> list[tuple[str, Path]]:
     return sorted(found)
 
 
+def _raw_files(raw: Mapping[str, Path]) -> list[tuple[str, Path]]:
+    """Member name and path of every bootloader, in the order of the names."""
+    for name, path in raw.items():
+        if not path.is_file():
+            raise UsageError(f"the file {path} for the raw member {name} does not exist, or is no regular file")
+        check_raw_member(f"raw/{name}", path.stat().st_size)
+    check_distinct(list(raw))
+    return sorted((f"raw/{name}", path) for name, path in raw.items())
+
+
 def _is_chunked(image: Path) -> bool:
     from hupfast.engine import PROBE_SIZE, probe
 
@@ -196,12 +202,12 @@ def _image_member(chunked: Path) -> ImageMember:
     )
 
 
-def _archive(text: bytes, manifest: Manifest, boot: Sequence[Path], chunked: Path) -> Iterator[bytes]:
-    """The bytes of the tar."""
+def _archive(text: bytes, manifest: Manifest, paths: Sequence[Path]) -> Iterator[bytes]:
+    """The bytes of the tar. paths: of the manifest's members."""
     yield make_header(MANIFEST, len(text))
     yield text
     yield bytes(padded(len(text)) - len(text))
-    for member, path in zip(manifest.members, (*boot, chunked), strict=True):
+    for member, path in zip(manifest.members, paths, strict=True):
         yield make_header(member.name, member.size)
         size = 0
         for piece in read_chunks(path):

@@ -7,6 +7,7 @@ as safe as it could be, or not as it was shipped.
 
 import os
 import stat
+from collections.abc import Sequence
 from pathlib import Path
 
 from hupfast.board import Board, missing_programs
@@ -18,6 +19,7 @@ from hupfast.fingerprint import check_fingerprints
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.modules import custom_modules
+from hupfast.raw import RawChange
 from hupfast.situation import Situation
 from hupfast.slots import Slot
 from hupfast.system import nearest, under
@@ -38,7 +40,7 @@ def check_gates(machine: Machine, situation: Situation, manifest: Manifest, *, a
         )
 
 
-def warnings(machine: Machine, target: Slot, boot: BootPlan) -> tuple[str, ...]:
+def warnings(machine: Machine, target: Slot, boot: BootPlan, raw: Sequence[RawChange]) -> tuple[str, ...]:
     """Sentences for the user; the update goes on."""
     found = [*_other_modules(machine), *_other_files(machine)]
     if not machine.bootloader.falls_back:
@@ -51,6 +53,15 @@ def warnings(machine: Machine, target: Slot, boot: BootPlan) -> tuple[str, ...]:
             "both slots share their boot files: from the first replaced file to the switch, the board boots"
             " new boot files with the old root file system"
         )
+    writes = [change for change in raw if change.action == "write"]
+    if writes:
+        found.append("both slots share the bootloader that is written: the board keeps it when it falls back")
+    found += [
+        f"there is one copy of {change.member.path} only: a power cut while it is written leaves a board that does not"
+        " start"
+        for change in writes
+        if change.single
+    ]
     return tuple(found)
 
 

@@ -15,6 +15,8 @@ from hupfast.ext4 import Ext4, Readable
 from hupfast.journal import Ending, Journal, SlotRecord, State
 from hupfast.logbook import Logbook
 from hupfast.mounted import Mounted
+from hupfast.raw import Disk, find_disk
+from hupfast.rawwrite import undo_raw
 from hupfast.restart import reboot
 from hupfast.situation import Situation, judge
 from hupfast.slot import slot_path
@@ -36,6 +38,7 @@ class Machine:
         self.state_directory = under(root, board.state)
         self.boot_directory = under(root, board.boot.directory)
         self.undo_directory = self.state_directory / "undo"
+        self.raw_undo_directory = self.state_directory / "undo-raw"
         self.spool_directory = self.state_directory / "spool"
         self.scratch_directory = self.state_directory / "scratch"
         self.journal = Journal(self.state_directory)
@@ -60,6 +63,10 @@ class Machine:
     def places(self) -> Places:
         """Where the slots are that are partitions. Raises: Refused when it is not beyond doubt."""
         return find_places(self.root, self.board.slots)
+
+    def disk(self, slot: Slot) -> Disk:
+        """The disk that has the slots. Raises: Refused when they are no partitions."""
+        return find_disk(self.path_of(slot), self.root)
 
     def running_files(self, running: str) -> Readable:
         """The files of the running system: as its kernel shows them, or out of the slot that is a file."""
@@ -141,6 +148,13 @@ class Machine:
         """Put half a boot files stage back; after a whole one there is nothing to go back to any more."""
         transaction = self.state.transaction
         if transaction is None or not transaction.reached("boot"):
+            if (self.raw_undo_directory / "index.json").exists():
+                undo_raw(self.raw_undo_directory, self.disk(self.board.slots[0]).path)
             undo_boot_files(self.boot_directory, self.undo_directory)
         else:
-            forget_undo(self.undo_directory)
+            self.forget_undo()
+
+    def forget_undo(self) -> None:
+        """What the boot files stage has replaced is not needed any more. Raises: HupfastError."""
+        forget_undo(self.raw_undo_directory)
+        forget_undo(self.undo_directory)

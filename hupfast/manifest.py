@@ -8,10 +8,13 @@ The manifest of a bundle: who it is for, what is in it, in which order.
  "members": [{"kind": "boot", "name": "boot/kernel", "size": 1234, "sha256": "<64 hex>"},  ... in tar order
              {"kind": "image", "name": "rootfs.img.zst", "size": 99, "image_size": 4194304,
               "chunk_size": 1048576, "table_sha256": "<64 hex>"}],         the image comes last, there is one
+ "raw": [{"kind": "raw", "name": "raw/MLO", "size": 99, "sha256": "<64 hex>"}],   optional; between boot and image
  "hooks": []}
 ```
 `table_sha256` names the chunk table at the front of the image, and the table names every chunk. What a key of
-format 1 is not known here makes the bundle unusable rather than half understood.
+format 1 is not known here makes the bundle unusable rather than half understood; so "raw" is a key of its own, and
+a hupfast that does not know it refuses the bundle. A raw member is a bootloader, or a part of one, for a place of
+the disk outside of any partition (raw.py): at most 16 MiB, all together 64 MiB.
 Pure: bytes in, values out.
 """
 
@@ -26,7 +29,13 @@ FORMAT = 1
 SIZE_LIMIT = 1 << 20
 """Bytes of the largest manifest that is read."""
 
+RAW_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
+"""The name of a raw member behind "raw/", and of the range that it goes to."""
+
 _MEMBER_LIMIT = 4096
+_RAW_COUNT_LIMIT = 64
+_RAW_SIZE_LIMIT = 16 << 20
+_RAW_TOTAL_LIMIT = 64 << 20
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _FORBIDDEN = frozenset('\\:*?"<>|')
@@ -45,6 +54,16 @@ class BootMember:
     def path(self) -> str:
         """Where it belongs, seen from the place of the boot files: the name without "boot/"."""
         return self.name.removeprefix("boot/")
+
+
+@dataclass(frozen=True)
+class RawMember(BootMember):
+    """A bootloader for a place of the disk, read like a boot file. name: "raw/..."."""
+
+    @property
+    def path(self) -> str:
+        """The name of its range in the board's profile: the name without "raw/"."""
+        return self.name.removeprefix("raw/")
 
 
 @dataclass(frozen=True)
@@ -69,11 +88,12 @@ class Manifest:
     image: ImageMember
     created: str = ""
     minimum_versions: Mapping[str, str] = field(default_factory=dict)
+    raw: tuple[RawMember, ...] = ()
 
     @property
     def members(self) -> tuple[BootMember | ImageMember, ...]:
         """All members in the order of the tar."""
-        return (*self.boot, self.image)
+        return (*self.boot, *self.raw, self.image)
 
 
 def check_word(value: object, what: str) -> str:
@@ -105,6 +125,16 @@ def check_member_name(name: object) -> str:
     return name
 
 
+def check_raw_member(name: str, size: int) -> None:
+    """A name and size that a raw member can have. Raises: DataError."""
+    if not re.fullmatch(f"raw/{RAW_NAME}", name):
+        raise DataError(
+            f"the raw member {name!r} is not raw/ and 1 to 64 letters, digits and . _ -, a letter or digit first"
+        )
+    if not 0 < size <= _RAW_SIZE_LIMIT:
+        raise DataError(f"the raw member {name!r} has {size} bytes: it must have 1 to {_RAW_SIZE_LIMIT}")
+
+
 def parse_manifest(data: bytes) -> Manifest:
     """The manifest in the exact bytes of manifest.json. Raises: DataError with the key that is wrong."""
     document = _Object(_load(data), "the manifest")
@@ -125,6 +155,7 @@ def parse_manifest(data: bytes) -> Manifest:
         image=_image_member(members[-1]),
         created=document.text("created", ""),
         minimum_versions=_minimum_versions(document.take("minimum_versions", {})),
+        raw=_raw_members(document.take("raw", [])),
     )
     document.finish()
     check_distinct([member.name for member in manifest.members])
@@ -143,23 +174,26 @@ def serialize_manifest(manifest: Manifest) -> bytes:
         document["created"] = manifest.created
     if manifest.minimum_versions:
         document["minimum_versions"] = dict(sorted(manifest.minimum_versions.items()))
-    image = manifest.image
-    document["members"] = [
-        *(
-            {"kind": "boot", "name": member.name, "size": member.size, "sha256": member.sha256.hex()}
-            for member in manifest.boot
-        ),
-        {
-            "kind": "image",
-            "name": image.name,
-            "size": image.size,
-            "image_size": image.image_size,
-            "chunk_size": image.chunk_size,
-            "table_sha256": image.table_sha256.hex(),
-        },
-    ]
+    document["members"] = [describe_member(member) for member in manifest.members if not isinstance(member, RawMember)]
+    if manifest.raw:
+        document["raw"] = [describe_member(member) for member in manifest.raw]
     document["hooks"] = []
     return json.dumps(document, indent=1).encode() + b"\n"
+
+
+def describe_member(member: BootMember | ImageMember) -> dict[str, object]:
+    """A member as the manifest has it."""
+    if isinstance(member, ImageMember):
+        return {
+            "kind": "image",
+            "name": member.name,
+            "size": member.size,
+            "image_size": member.image_size,
+            "chunk_size": member.chunk_size,
+            "table_sha256": member.table_sha256.hex(),
+        }
+    kind = "raw" if isinstance(member, RawMember) else "boot"
+    return {"kind": kind, "name": member.name, "size": member.size, "sha256": member.sha256.hex()}
 
 
 def check_distinct(names: Sequence[str]) -> None:
@@ -229,6 +263,25 @@ def _boot_member(value: object, index: int) -> BootMember:
     if not name.startswith("boot/"):
         raise DataError(f"the boot file {name!r} of the bundle is not in boot/")
     result = BootMember(name, member.number("size", 0), member.digest("sha256"))
+    member.finish()
+    return result
+
+
+def _raw_members(value: object) -> tuple[RawMember, ...]:
+    if not isinstance(value, list) or len(value) > _RAW_COUNT_LIMIT:
+        raise DataError(f"the manifest's raw members are not a list of at most {_RAW_COUNT_LIMIT}")
+    members = tuple(_raw_member(member, index) for index, member in enumerate(value))
+    if sum(member.size for member in members) > _RAW_TOTAL_LIMIT:
+        raise DataError(f"the raw members of the bundle are larger than {_RAW_TOTAL_LIMIT} bytes together")
+    return members
+
+
+def _raw_member(value: object, index: int) -> RawMember:
+    member = _Object(value, f"raw[{index}] of the manifest")
+    if member.take("kind") != "raw":
+        raise DataError(f"raw[{index}] of the manifest is no raw member")
+    result = RawMember(member.text("name"), member.number("size", 0), member.digest("sha256"))
+    check_raw_member(result.name, result.size)
     member.finish()
     return result
 

@@ -17,6 +17,7 @@ from hupfast.errors import DataError, MemoryBudgetError, Refused
 from hupfast.gates import check_gates, check_mounts, check_slots, warnings
 from hupfast.machine import Machine
 from hupfast.manifest import BootMember, ImageMember, Manifest
+from hupfast.raw import RawChange, members_to_fetch, plan_raw, undo_size
 from hupfast.shipped import load_shipped
 from hupfast.situation import Situation
 from hupfast.slot import Stamp, plan_stamp
@@ -41,7 +42,7 @@ class Plan:
     the bootloader must first forget an older trial. memory_needed: the least budget the image asks for.
     spool: bytes of boot files that wait on the state partition, because the bundle is a stream.
     warnings: sentences on what this board cannot do as safely as others, or is not as it was shipped. config:
-    whether config.json has to come from where an older system had it.
+    whether config.json has to come from where an older system had it. raw: bootloaders outside of partitions.
     """
 
     board: str
@@ -63,6 +64,12 @@ class Plan:
     spool: int
     warnings: tuple[str, ...]
     config: ConfigPlan
+    raw: tuple[RawChange, ...]
+
+    @property
+    def to_fetch(self) -> list[BootMember]:
+        """What will be read from the bundle before its image."""
+        return [*self.boot.members, *members_to_fetch(self.raw)]
 
     def as_dict(self) -> dict[str, object]:
         """The plan for JSON output."""
@@ -74,7 +81,7 @@ class Plan:
                 {"path": change.path, "action": change.action, "size": change.size} for change in self.boot.changes
             ],
         }
-        apart = ("boot", "stamp", "target_path", "disarm", "config")
+        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw")
         own = {key: value for key, value in vars(self).items() if key not in apart}
         return {
             **own,
@@ -82,6 +89,9 @@ class Plan:
             "steps": STEPS,
             "slot": asdict(self.stamp),
             "boot": boot,
+            "raw": [
+                {"name": change.member.path, "offset": change.offset, "action": change.action} for change in self.raw
+            ],
             "config_from": str(self.config.source) if self.config.source else None,
         }
 
@@ -120,9 +130,11 @@ def make_plan(
         )
     boot = plan_boot(machine, target, manifest.boot)
     config = plan_config(board.config, machine.root)
-    spool = sum(member.size for member in boot.members) if is_stream else 0
+    raw = _plan_raw(machine, target, manifest)
+    waiting = [*boot.members, *members_to_fetch(raw)] if is_stream else []
+    spool = sum(member.size for member in waiting)
     stamp = plan_stamp(board, target, machine.running_files(running.name))
-    _check_space(machine, boot, spool + sum(kept.size for kept in stamp.keep))
+    _check_space(machine, boot, spool + undo_size(raw) + sum(kept.size for kept in stamp.keep))
     transaction, record = machine.state.transaction, machine.record(target.name)
     there = {found.manifest for found in (transaction, record) if found is not None}
     return Plan(
@@ -143,8 +155,9 @@ def make_plan(
         stamp=stamp,
         boot=boot,
         spool=spool,
-        warnings=(*([config.warning] if config.warning else []), *warnings(machine, target, boot)),
+        warnings=(*([config.warning] if config.warning else []), *warnings(machine, target, boot, raw)),
         config=config,
+        raw=raw,
     )
 
 
@@ -171,6 +184,13 @@ def plan_boot(machine: Machine, target: Slot, members: Sequence[BootMember], *, 
         shipped=load_shipped(machine.state_directory),
         edits=boot.edits,
     )
+
+
+def _plan_raw(machine: Machine, target: Slot, manifest: Manifest) -> tuple[RawChange, ...]:
+    if not manifest.raw:
+        return ()
+    disk = machine.disk(target)
+    return plan_raw(machine.board.raw, manifest.raw, disk.path, disk.partitions, disk.size)
 
 
 def memory_needed(image: ImageMember) -> int:

@@ -165,7 +165,16 @@ class Table:
         """
         if not self.has(key):
             return None
-        value = self._take(key, None)
+        return self._bytes(key, self._take(key, None))
+
+    def sizes(self, key: str) -> tuple[int, ...]:
+        """A list of what size() takes."""
+        values = self._take(key, None)
+        if not isinstance(values, list):
+            raise self.fail(key, "it must be a list")
+        return tuple(self._bytes(key, value) for value in values)
+
+    def _bytes(self, key: str, value: object) -> int:
         if type(value) is int and 0 < value < 1 << 62:
             return value
         match = _SIZE.fullmatch(value) if isinstance(value, str) else None

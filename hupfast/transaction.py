@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
 from hupfast.boardconfig import migrate_config
-from hupfast.bootfiles import BootPlan, ReadFunction, apply_boot_files, forget_undo, save_edits, shipped_by, sync_boot
+from hupfast.bootfiles import BootPlan, ReadFunction, apply_boot_files, save_edits, shipped_by, sync_boot
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.engine import MEMORY_DEFAULT
 from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError, Refused, SourceError
@@ -29,6 +29,7 @@ from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.plan import STEPS, Plan, Wish, check_boot_space, make_plan, plan_boot
+from hupfast.rawwrite import apply_raw
 from hupfast.request import Request, attempts_of, repeatable, save_request
 from hupfast.rootboot import root_boot_files
 from hupfast.shipped import load_shipped, note_changed, save_shipped
@@ -161,7 +162,7 @@ def _install(
     """Carry out a plan; note why, when it fails."""
     report = None
     announce("fetch")
-    read = fetch_boot_files(bundle, plan.boot.members, machine.spool_directory)
+    read = fetch_boot_files(bundle, plan.to_fetch, machine.spool_directory)
     critical = ExitStack()
     try:
         _begin(machine, plan, manifest, digest)
@@ -187,6 +188,7 @@ def _install(
             elif step == "boot":
                 migrate_config(plan.config)
                 _install_boot_files(machine, *_boot_files(machine, plan, read))
+                apply_raw(plan.raw, read, machine.raw_undo_directory)
                 _note_complete(machine, plan, digest)
             else:
                 machine.bootloader.switch(plan.target, trial=True)
@@ -206,6 +208,7 @@ def _install(
         critical.close()
     save_request(machine.state_directory, None)
     empty_spool(machine.spool_directory)
+    empty_spool(machine.scratch_directory)
     return report
 
 
@@ -256,7 +259,7 @@ def _boot_files(machine: Machine, plan: Plan, read: ReadFunction) -> tuple[BootP
     directory = machine.board.boot.from_root
     if directory is None:
         return plan.boot, read
-    members, read = root_boot_files(Ext4(plan.target_path), directory, machine.spool_directory)
+    members, read = root_boot_files(Ext4(plan.target_path), directory, machine.scratch_directory)
     try:
         boot = plan_boot(machine, machine.board.slot(plan.target), members, found=True)
         check_boot_space(boot)
@@ -284,7 +287,7 @@ def _note_complete(machine: Machine, plan: Plan, digest: str) -> None:
     if transaction is None:
         raise HupfastError("the journal has lost the update that is under way")
     machine.journal.save(replace(state, transaction=replace(transaction, stage="boot", boot_id=boot_id(machine.root))))
-    forget_undo(machine.undo_directory)
+    machine.forget_undo()
 
 
 def _finish(

@@ -6,13 +6,15 @@ import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.errors import DataError, DigestError, HupfastError, SourceError
-from hupfast.manifest import BootMember, ImageMember, Manifest, serialize_manifest
+from hupfast.manifest import BootMember, ImageMember, Manifest, RawMember, serialize_manifest
+from hupfast.spool import fetch_boot_files
 from hupfast.system import digest
 from hupfast.tar import END, make_header, padded
 
@@ -246,3 +248,35 @@ def test_a_bundle_that_does_not_open_leaves_no_descriptor(tmp_path: Path) -> Non
         with pytest.raises(DataError):
             open_bundle(path)
     assert len(os.listdir("/proc/self/fd")) == len(before)
+
+
+RAW = replace(MANIFEST, raw=(RawMember("raw/MLO", len(TREE), digest([TREE])),))
+WITH_RAW = [("manifest.json", serialize_manifest(RAW)), *BODY[:3], ("raw/MLO", TREE), BODY[3]]
+
+
+def test_raw_members_are_read_like_boot_files(tmp_path: Path) -> None:
+    """From a file, and from a stream before the image, by whatever fetches boot files."""
+    wanted = [RAW.boot[0], *RAW.raw]
+    with open_bundle(written(tmp_path, archive(WITH_RAW))) as bundle:
+        assert bundle.accept() == RAW
+        read = fetch_boot_files(bundle, wanted, tmp_path / "spool")
+        assert [b"".join(read(member)) for member in wanted] == [KERNEL, TREE]
+        assert read_all(bundle) == [KERNEL, TREE, b"", IMAGE]
+    with stream(archive(WITH_RAW)) as fd, open_bundle(fd) as bundle:
+        assert bundle.accept() == RAW
+        read = fetch_boot_files(bundle, wanted, tmp_path / "spool")
+        with bundle.image() as source:
+            assert source.readinto(memoryview(bytearray(10))) > 0
+        assert [b"".join(read(member)) for member in wanted] == [KERNEL, TREE]
+
+
+def test_raw_members_that_are_missing_or_changed(tmp_path: Path) -> None:
+    """Missing or behind the image: refused at once; another byte: a digest error at its end."""
+    for members in ([*WITH_RAW[:4], WITH_RAW[5]], [*WITH_RAW[:4], WITH_RAW[5], WITH_RAW[4]]):
+        with open_bundle(written(tmp_path, archive(members))) as bundle, pytest.raises(DataError):
+            bundle.accept()
+    flipped = [*WITH_RAW[:4], ("raw/MLO", TREE[:-1] + bytes([TREE[-1] ^ 1])), WITH_RAW[5]]
+    with open_bundle(written(tmp_path, archive(flipped))) as bundle:
+        bundle.accept()
+        with pytest.raises(DigestError, match="raw/MLO"):
+            b"".join(bundle.boot_file(RAW.raw[0]))

@@ -142,3 +142,43 @@ def test_boot_directories_hold_files_only(parts: Path) -> None:
     (parts / "boot/a:b").write_bytes(b"")
     with pytest.raises(UsageError, match="cannot hold"):
         made(parts)
+
+
+def test_bootloaders_lie_before_the_image(parts: Path) -> None:
+    """GNU tar lists and extracts them, and sha256sum agrees with the manifest."""
+    (parts / "u-boot.img").write_bytes(os.urandom(70_001))
+    manifest = made(parts, raw={"u-boot.img": parts / "u-boot.img", "MLO": parts / "boot/kernel"})
+    listed = subprocess.run(["tar", "tf", parts / "x.hup"], stdout=subprocess.PIPE, text=True, check=True).stdout
+    assert listed.split()[3:] == ["raw/MLO", "raw/u-boot.img", "rootfs.img.zst"]
+    (parts / "out").mkdir()
+    subprocess.run(["tar", "xf", "../x.hup"], cwd=parts / "out", check=True)
+    sums = "".join(f"{member.sha256.hex()}  {member.name}\n" for member in manifest.raw)
+    subprocess.run(["sha256sum", "--quiet", "-c"], cwd=parts / "out", input=sums, text=True, check=True)
+    assert (parts / "out/raw/u-boot.img").read_bytes() == (parts / "u-boot.img").read_bytes()
+
+    info = inspect_bundle(str(parts / "x.hup"))
+    told = {member["name"]: member for member in info.as_dict()["members"]}  # type: ignore[attr-defined]
+    assert told["raw/MLO"]["kind"] == "raw"
+    assert (parts / "x.hup").read_bytes()[told["raw/MLO"]["offset"] :].startswith(b"kernel\0")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "reason"),
+    [
+        ("a/b", 1, "is not raw/"),
+        ("", 1, "is not raw/"),
+        ("x", 0, "0 bytes"),
+        ("x", (16 << 20) + 1, "16777217 bytes"),
+        ("x", -1, "does not exist"),
+    ],
+)
+def test_wrong_bootloaders_are_usage_errors(parts: Path, name: str, size: int, reason: str) -> None:
+    """What a board would refuse is not made."""
+    path = parts / "blob"
+    if size >= 0:
+        path.touch()
+        os.truncate(path, size)
+    with pytest.raises(UsageError, match=reason):
+        made(parts, raw={name: path})
+    with pytest.raises(UsageError, match="one file"):
+        made(parts, raw={"MLO": parts / "boot/kernel", "mlo": parts / "boot/kernel"})

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from hupfast.manifest import (
     BootMember,
     ImageMember,
     Manifest,
+    RawMember,
     check_distinct,
     check_member_name,
     parse_manifest,
@@ -51,6 +53,16 @@ manifests = st.builds(
         chunk_size=st.sampled_from([1 << 16, 1 << 20, 1 << 26]),
         table_sha256=digests,
     ),
+    raw=st.lists(
+        st.builds(
+            RawMember,
+            name=st.from_regex(r"raw/[a-z0-9][a-z0-9._-]{0,63}", fullmatch=True),
+            size=st.integers(1, 1 << 20),
+            sha256=digests,
+        ),
+        max_size=4,
+        unique_by=lambda member: member.name,
+    ).map(tuple),
     created=st.sampled_from(["", "today"]),
     minimum_versions=st.dictionaries(st.sampled_from(["hupfast", "system"]), words, max_size=2),
 )
@@ -188,3 +200,52 @@ def test_the_place_of_a_boot_file_is_without_the_first_directory() -> None:
     """boot/dtb/x.dtb of the tar is dtb/x.dtb of the boot partition."""
     assert [member.path for member in EXAMPLE.boot] == ["kernel", "dtb/x.dtb"]
     assert [member.name for member in EXAMPLE.members] == ["boot/kernel", "boot/dtb/x.dtb", "rootfs.img.zst"]
+
+
+RAW = replace(EXAMPLE, raw=(RawMember("raw/MLO", 10, DIGEST), RawMember("raw/u-boot.img", 1 << 20, DIGEST)))
+
+
+def test_raw_members_lie_between_boot_files_and_image() -> None:
+    """They are a key of their own, which a manifest without them does not have."""
+    document = json.loads(serialize_manifest(RAW))
+    assert document["raw"][0] == {"kind": "raw", "name": "raw/MLO", "size": 10, "sha256": DIGEST.hex()}
+    assert [member["kind"] for member in document["members"]] == ["boot", "boot", "image"]
+    assert [member.name for member in RAW.members[2:]] == ["raw/MLO", "raw/u-boot.img", "rootfs.img.zst"]
+    assert [member.path for member in RAW.raw] == ["MLO", "u-boot.img"]
+    assert "raw" not in json.loads(serialize_manifest(EXAMPLE))
+    assert parse_manifest(changed(lambda m: m.update(raw=[]))) == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda m: m.update(raw={}), "not a list"),
+        (lambda m: m.update(raw=m["raw"] * 33), "at most 64"),
+        (lambda m: m["raw"].append("x"), "no JSON object"),
+        (lambda m: m["raw"][0].update(kind="boot"), "no raw member"),
+        (lambda m: m["raw"][0].pop("sha256"), "no 'sha256'"),
+        (lambda m: m["raw"][0].update(extra=1), "unknown key 'extra'"),
+        (lambda m: m["raw"][0].update(name="MLO"), "is not raw/"),
+        (lambda m: m["raw"][0].update(name="raw/.MLO"), "is not raw/"),
+        (lambda m: m["raw"][0].update(name="raw/a/b"), "is not raw/"),
+        (lambda m: m["raw"][0].update(name="raw/" + "x" * 65), "is not raw/"),
+        (lambda m: m["raw"][0].update(name="raw/MLO\n"), "no short text"),
+        (lambda m: m["raw"][0].update(name=5), "no short text"),
+        (lambda m: m["raw"][0].update(size=0), "0 bytes"),
+        (lambda m: m["raw"][0].update(size=(16 << 20) + 1), "16777217 bytes"),
+        (lambda m: m["raw"][1].update(name="raw/mlo"), "one file"),
+        (lambda m: m["raw"][1].update(name="raw/MLO"), "one file"),
+        (lambda m: m["members"][2].update(name="raw"), "needs it as a directory"),
+        (lambda m: m["members"].insert(2, m["raw"][0]), "no boot file"),
+        (
+            lambda m: m.update(raw=[{**m["raw"][0], "name": f"raw/{i}", "size": 13 << 20} for i in range(5)]),
+            "together",
+        ),
+    ],
+)
+def test_wrong_raw_members_are_named(change: Callable[[dict[str, Any]], object], reason: str) -> None:
+    """Each ends in DataError."""
+    document = json.loads(serialize_manifest(RAW))
+    change(document)
+    with pytest.raises(DataError, match=reason):
+        parse_manifest(json.dumps(document).encode())

@@ -12,7 +12,7 @@ from hupfast.image import CHUNK_SIZE, LEVEL
 
 @click.group(short_help="Make and inspect bundles.")
 def bundle() -> None:
-    """Make and inspect bundles: a manifest, boot files and a chunked image in one .hup file."""
+    """Make and inspect bundles: a manifest, boot files, bootloaders and a chunked image in one .hup file."""
 
 
 @bundle.command(short_help="Make a bundle.")
@@ -22,6 +22,7 @@ def bundle() -> None:
 @click.option("--board", "boards", multiple=True, required=True, help="Board that it is for; may be repeated.")
 @click.option("--image", required=True, metavar="FILE", help="Image of the root filesystem; packed if it is not.")
 @click.option("--boot", metavar="DIR", help="Directory of the boot files.")
+@click.option("--raw", multiple=True, metavar="NAME=FILE", help="Bootloader for the raw range NAME; may be repeated.")
 @click.option("--created", default="", metavar="TEXT", help="A date or another word, for people only.")
 @click.option("--minimum-system", default="", metavar="VERSION", help="The oldest version to update from.")
 @click.option("--minimum-hupfast", default="", metavar="VERSION", help="The oldest hupfast to update with.")
@@ -37,6 +38,7 @@ def create(
     boards: tuple[str, ...],
     image: str,
     boot: str | None,
+    raw: tuple[str, ...],
     created: str,
     minimum_system: str,
     minimum_hupfast: str,
@@ -55,6 +57,7 @@ def create(
     from hupfast.engine import Progress
     from hupfast.image import pack
 
+    blobs = _by_name(raw)
     with progress(quiet) as show:
 
         def packed(source: Path, target: Path) -> None:
@@ -74,6 +77,7 @@ def create(
             boards=boards,
             image=Path(image),
             boot=None if boot is None else Path(boot),
+            raw=blobs,
             created=created,
             minimum_versions={key: value for key, value in minimum.items() if value},
             pack=packed,
@@ -113,8 +117,23 @@ def info(file: str, as_json: bool) -> None:
     say(f"manifest  {found.digest}")
     for member in manifest.boot:
         say(f"boot      {member.path} ({human(member.size)})")
+    for blob in manifest.raw:
+        say(f"raw       {blob.path} ({human(blob.size)})")
     image = manifest.image
     say(
         f"image     {image.name} ({human(image.size)}, {human(image.image_size)} when written,"
         f" in chunks of {human(image.chunk_size)})"
     )
+
+
+def _by_name(raw: tuple[str, ...]) -> dict[str, Path]:
+    """The files of --raw by their names."""
+    found: dict[str, Path] = {}
+    for option in raw:
+        name, equals, file = option.partition("=")
+        if not (name and equals and file):
+            raise click.UsageError(f"--raw {option}: it must be NAME=FILE, such as MLO=build/MLO")
+        if name in found:
+            raise click.UsageError(f"--raw {option}: there is a {name} already")
+        found[name] = Path(file)
+    return found

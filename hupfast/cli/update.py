@@ -249,6 +249,9 @@ def _show_plan(plan: Plan) -> None:
         note = ", after saving the user's edit of it" if change.edited else ""
         say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)}){note}")
     say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
+    for raw in plan.raw:
+        verb = "writes" if raw.action == "write" else "has already"
+        say(f"  bootloader  {verb} {raw.member.path} ({human(raw.member.size)}) at {human(raw.offset)} of {raw.disk}")
     if plan.config.source:
         say(f"  config      {plan.config.file} comes from {plan.config.source}, where an older system had it")
     say(f"  bootloader  tries slot {plan.target} at the next boot, and falls back to slot {plan.running}")

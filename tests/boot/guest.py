@@ -1,6 +1,11 @@
 """What runs in the machines: profiles, the initramfs, and an init that runs the script of a test."""
 
-HEALTH = """
+COMMON = """
+[[raw]]
+name = "blob"
+offsets = ["1M", "2M"]
+size = "64K"
+
 [health]
 units = "any"
 attempts = 1

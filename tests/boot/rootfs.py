@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from py_compile import PycInvalidationMode
 
-from boot.guest import FW_ENV_CONFIG, HEALTH, INIT, INITRAMFS, PROFILES
+from boot.guest import COMMON, FW_ENV_CONFIG, INIT, INITRAMFS, PROFILES
 from boot.packages import Apt, run
 
 CSRC = Path(__file__).parents[2] / "csrc"
@@ -72,7 +72,7 @@ def build(target: Target, folder: Path) -> None:
     for name in ("boot", "data", "dev", "mnt", "proc", "root", "run", "sys", "tmp", "etc/hupfast/boards"):
         (tree / name).mkdir(parents=True, exist_ok=True)
     for name, text in PROFILES.items():
-        (tree / f"etc/hupfast/boards/{name}.toml").write_text(text + HEALTH)
+        (tree / f"etc/hupfast/boards/{name}.toml").write_text(text + COMMON)
     (tree / "etc/fw_env.config").write_text(FW_ENV_CONFIG)
     # Imports from source would take most of a guest's time.
     compileall.compile_dir(tree / "usr/lib/python3.11", quiet=2, invalidation_mode=UNCHECKED)

@@ -52,6 +52,10 @@ pytestmark = [
 ]
 
 
+BLOB = b"a bootloader, or what stands for one" * 1000
+"""It goes to two places outside of the partitions, which nothing boots from."""
+
+
 def _pack(source: Path, out: Path) -> None:
     pack(source, out, level=3, chunk_size=1 << 20)
 
@@ -80,7 +84,12 @@ def make_board(
         make_filesystem(cache / "tree", image, SLOT_SIZE)
         if version != "1.0":
             bundle = payload / f"{version}.hup"
-            create_bundle(bundle, name="os", version=version, boards=list(PROFILES), image=image, boot=boot, pack=_pack)
+            blob = folder / "blob"
+            blob.write_bytes(BLOB)
+            raw = {"blob": blob}
+            create_bundle(
+                bundle, name="os", version=version, boards=list(PROFILES), image=image, boot=boot, raw=raw, pack=_pack
+            )
     make_disk(folder / "disk.img", folder / "1.0.img", files, put or board.put_loader)
     fill(payload)
     size = sum(path.stat().st_size for path in payload.iterdir()) // (1 << 20) + 32
@@ -140,6 +149,10 @@ def test_updates_on_a_real_board(machine: Qemu) -> None:
     status = document(console)
     assert (status["running"], status["last"]["result"], status["last"]["version"]) == ("b", "fell back", "3.0")
 
+    with machine.disk.open("rb") as disk:
+        for offset in (1 << 20, 2 << 20):
+            disk.seek(offset)
+            assert disk.read(len(BLOB)) == BLOB
     run("fsck.fat", "-n", boot_partition(machine.disk, machine.disk.with_suffix(".fat")))
 
 

@@ -48,7 +48,7 @@ def test_boot_files_come_from_the_new_root(board: Board, tmp_path: Path) -> None
     boot = board.root / "boot/b"
     found = {str(path.relative_to(boot)): path.read_bytes() for path in boot.rglob("*") if path.is_file()}
     assert found == {"kernel": KERNEL, "dtb/long name.dtb": b"tree", "empty": b""}
-    assert not list((board.root / "state/spool").iterdir())
+    assert not list((board.root / "state/scratch").iterdir())
     assert board.boot().slot == "b"
 
 
