@@ -28,6 +28,7 @@ edited = "save"                  optional: a file of ours that the user has edit
                                  then replaced; "keep": it stays as it is; "refuse": no update then
 from_root = "/usr/lib/boot"      optional: the boot files are those in this directory of the new root file system
                                  (rootboot.py), and bundles have none
+grow = "40M"                     optional: a boot partition with less grows before an update (enlarge.py)
 
 [filesystem]                     what is changed in a slot after the image is in it
 kind = "ext4"                    "ext4", or "none": the image is left as it is
@@ -115,7 +116,7 @@ _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 @dataclass(frozen=True)
 class Boot:
     """
-    Where boot files live. size: limit in bytes, or None. user_files, edits, from_root: see the module's docstring.
+    Where boot files live. size: limit in bytes, or None. The rest: see the module's docstring.
     """
 
     directory: str
@@ -123,6 +124,7 @@ class Boot:
     user_files: tuple[str, ...]
     edits: str
     from_root: str | None
+    grow: int | None
 
 
 @dataclass(frozen=True)
@@ -309,6 +311,7 @@ def _boot(table: Table) -> Boot:
         user_files=table.texts("user_files", ()),
         edits=table.choice("edited", ("save", "keep", "refuse"), "save"),
         from_root=table.path("from_root") if table.has("from_root") else None,
+        grow=table.size("grow"),
     )
     for name in boot.user_files:
         parts = name.rstrip("/").split("/")

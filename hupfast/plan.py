@@ -13,6 +13,7 @@ from pathlib import Path
 from hupfast.boardconfig import ConfigPlan, plan_config
 from hupfast.bootfiles import BootPlan, plan_boot_files
 from hupfast.engine import probe
+from hupfast.enlarge import Enlargement, plan_enlargement
 from hupfast.errors import DataError, MemoryBudgetError, Refused
 from hupfast.gates import check_gates, check_mounts, check_slots, warnings
 from hupfast.machine import Machine
@@ -43,6 +44,7 @@ class Plan:
     spool: bytes of boot files that wait on the state partition, because the bundle is a stream.
     warnings: sentences on what this board cannot do as safely as others, or is not as it was shipped. config:
     whether config.json has to come from where an older system had it. raw: bootloaders outside of partitions.
+    enlargement: of the boot partition; when it has to grow, that is all that this update does.
     """
 
     board: str
@@ -65,6 +67,7 @@ class Plan:
     warnings: tuple[str, ...]
     config: ConfigPlan
     raw: tuple[RawChange, ...]
+    enlargement: Enlargement
 
     @property
     def to_fetch(self) -> list[BootMember]:
@@ -81,7 +84,7 @@ class Plan:
                 {"path": change.path, "action": change.action, "size": change.size} for change in self.boot.changes
             ],
         }
-        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw")
+        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw", "enlargement")
         own = {key: value for key, value in vars(self).items() if key not in apart}
         return {
             **own,
@@ -130,10 +133,13 @@ def make_plan(
         )
     boot = plan_boot(machine, target, manifest.boot)
     config = plan_config(board.config, machine.root)
+    enlargement = plan_enlargement(machine, target, manifest.image.image_size)
     raw = _plan_raw(machine, target, manifest)
     waiting = [*boot.members, *members_to_fetch(raw)] if is_stream else []
     spool = sum(member.size for member in waiting)
     stamp = plan_stamp(board, target, machine.running_files(running.name))
+    if enlargement.growth is None:
+        check_boot_space(boot)
     _check_space(machine, boot, spool + undo_size(raw) + sum(kept.size for kept in stamp.keep))
     transaction, record = machine.state.transaction, machine.record(target.name)
     there = {found.manifest for found in (transaction, record) if found is not None}
@@ -155,9 +161,13 @@ def make_plan(
         stamp=stamp,
         boot=boot,
         spool=spool,
-        warnings=(*([config.warning] if config.warning else []), *warnings(machine, target, boot, raw)),
+        warnings=(
+            *(sentence for sentence in (config.warning, enlargement.sentence, enlargement.warning) if sentence),
+            *warnings(machine, target, boot, raw),
+        ),
         config=config,
         raw=raw,
+        enlargement=enlargement,
     )
 
 
@@ -225,7 +235,6 @@ def check_boot_space(boot: BootPlan) -> None:
 
 def _check_space(machine: Machine, boot: BootPlan, waiting: int) -> None:
     """waiting: bytes that lie on the state partition for a while: boot files of a stream, kept files."""
-    check_boot_space(boot)
     state = free_space(machine.state_directory)
     needed = boot.undo_size + waiting + _STATE_RESERVE
     if needed > state.free:

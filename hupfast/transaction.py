@@ -21,6 +21,7 @@ from hupfast.boardconfig import migrate_config
 from hupfast.bootfiles import BootPlan, ReadFunction, apply_boot_files, save_edits, shipped_by, sync_boot
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.engine import MEMORY_DEFAULT
+from hupfast.enlarge import enlarge
 from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError, Refused, SourceError
 from hupfast.ext4 import Ext4
 from hupfast.hold import held_locks, inhibited, stopped
@@ -46,7 +47,8 @@ if TYPE_CHECKING:
 
 StageFunction = Callable[[str], None]
 """
-Called with the name of a stage when it begins: "fetch", then those of hupfast.plan.STEPS, then "reboot".
+Called with the name of a stage when it begins: "fetch", then those of hupfast.plan.STEPS, then "reboot"; or "grow"
+and "reboot", when the boot partition has to grow first.
 """
 
 
@@ -56,7 +58,8 @@ class UpdateResult:
     How an update ended that did not raise.
 
     outcome: "planned" (--dry-run), "installed" (a reboot tries it), "pending" (it was installed before, the
-    reboot is missing) or "rebooting". plan: None when pending. report: of the image, None when it was not
+    reboot is missing), "grown" (the boot partition: after a reboot the update goes on) or "rebooting". plan: None
+    when pending. report: of the image, None when it was not
     written. locks: files of applications that have held off the reboot that was asked for.
     """
 
@@ -71,7 +74,7 @@ class UpdateResult:
     @property
     def exit_code(self) -> int:
         """What the command ends in."""
-        return EXIT_REBOOT if self.outcome in ("installed", "pending") else 0
+        return EXIT_REBOOT if self.outcome in ("installed", "pending", "grown") else 0
 
     def as_dict(self) -> dict[str, object]:
         """For JSON output."""
@@ -136,6 +139,9 @@ def update(
         plan = make_plan(machine, situation, manifest, digest, wish, is_stream=bundle.is_stream)
         if dry_run:
             return UpdateResult("planned", manifest.name, manifest.version, plan.target, plan, None)
+        if plan.enlargement.growth is not None:
+            _grow(machine, plan, request, announce)
+            return _finish(machine, manifest, plan.target, plan, None, reboot, announce)
         with stopped(profile.hold.stop, system_root) as services:
             report = _install(machine, plan, bundle, manifest, digest, request, progress, announce)
             result = _finish(machine, manifest, plan.target, plan, report, reboot, announce)
@@ -210,6 +216,19 @@ def _install(
     empty_spool(machine.spool_directory)
     empty_spool(machine.scratch_directory)
     return report
+
+
+def _grow(machine: Machine, plan: Plan, request: Request | None, announce: StageFunction) -> None:
+    """The inactive slot gives a part of it, so it stops being a system first. The request stays, to be gone on with."""
+    announce("grow")
+    machine.log.note(plan.enlargement.sentence)
+    if plan.disarm:
+        machine.bootloader.switch(plan.running, trial=False)
+    machine.journal.save(replace(machine.state.with_slot(plan.target, None), transaction=None))
+    _remember(machine, request)
+    with inhibited(machine.root, wanted=machine.board.hold.inhibit):
+        enlarge(machine, plan.enlargement)
+    machine.log.note("the boot partition has grown: after a reboot, the update goes on")
 
 
 def _remember(machine: Machine, request: Request | None) -> None:
@@ -299,7 +318,7 @@ def _finish(
     reboot: bool,
     announce: StageFunction,
 ) -> UpdateResult:
-    outcome = "installed" if plan is not None else "pending"
+    outcome = "pending" if plan is None else "installed" if plan.enlargement.growth is None else "grown"
     locks = held_locks(machine.board.hold, machine.root) if reboot else ()
     if reboot and not locks:
         announce("reboot")

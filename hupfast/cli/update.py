@@ -29,6 +29,7 @@ _STAGES = {
     "slot": "preparing the slot",
     "boot": "installing the boot files",
     "switch": "telling the bootloader to try it",
+    "grow": "growing the boot partition",
     "reboot": "rebooting",
 }
 
@@ -219,10 +220,15 @@ def _show_update(result: UpdateResult) -> None:
         report = result.report
         rate = human(report.image_size / max(report.seconds, 1e-3))
         say(f"wrote and verified {human(report.image_size)} in {report.seconds:.1f} s ({rate}/s)")
-    if result.outcome == "rebooting":
+    grown = result.plan is not None and result.plan.enlargement.growth is not None
+    if grown and result.outcome == "rebooting":
+        say(f"the boot partition has grown, and the board reboots: `hupfast update --resume` installs {what} then")
+    elif result.outcome == "rebooting":
         say(f"{what} is installed in slot {result.slot}, and the board reboots into it")
     elif result.outcome == "pending":
         say(f"{what} was installed in slot {result.slot} before: reboot to try it")
+    elif result.outcome == "grown":
+        say(f"the boot partition has grown: reboot, then run `hupfast update --resume` to install {what}")
     else:
         say(f"{what} is installed in slot {result.slot}: reboot to try it, then `hupfast confirm`")
     if result.locks:

@@ -2,7 +2,7 @@
 
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from boot.packages import run
@@ -23,12 +23,19 @@ def make_filesystem(tree: Path, image: Path, size: int) -> None:
     run("mkfs.ext4", "-q", "-F", "-d", tree, "-E", "root_owner=0:0", image)
 
 
-def make_disk(disk: Path, root_image: Path, boot_files: dict[str, Path], put_loader: Put) -> None:
-    """As the factory makes it: the first slot filled, the second one empty. put_loader: puts the bootloader's files."""
+SIZES = (BOOT_SIZE, SLOT_SIZE, SLOT_SIZE, DATA_SIZE)
+
+
+def make_disk(
+    disk: Path, root_image: Path, boot_files: dict[str, Path], put_loader: Put, sizes: Sequence[int] = SIZES
+) -> None:
+    """
+    As the factory makes it: the first slot filled, the second one empty. put_loader: puts the bootloader's files;
+    sizes: of boot partition, slots and data.
+    """
     work = disk.with_suffix(".parts")
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()
-    sizes = [BOOT_SIZE, SLOT_SIZE, SLOT_SIZE, DATA_SIZE]
     starts = [BOOT_START + sum(sizes[:number]) for number in range(4)]
     with disk.open("wb") as file:
         file.truncate((starts[-1] + sizes[-1] + 4) * MIB)
@@ -46,7 +53,7 @@ def make_disk(disk: Path, root_image: Path, boot_files: dict[str, Path], put_loa
         run("mcopy", "-i", fat, path, f"::a/{name}")
     data = work / "data"
     (work / "empty").mkdir()
-    make_filesystem(work / "empty", data, DATA_SIZE)
+    make_filesystem(work / "empty", data, sizes[3])
     for image, start in ((fat, starts[0]), (root_image, starts[1]), (data, starts[3])):
         run("dd", f"if={image}", f"of={disk}", "bs=1M", f"seek={start}", "conv=notrunc,sparse", "status=none")
     shutil.rmtree(work)

@@ -50,6 +50,7 @@ ARM64 = Target(
     "arm64",
     ("virtio_mmio", *FILE_SYSTEMS),
     headers=("libzstd-dev", "libssl-dev", "libxxhash-dev", "libpython3.11-dev"),
+    packages=("dosfstools", "mount", "mtools"),
 )
 
 

@@ -4,13 +4,13 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 from boot.board import EFI, GRUB, SYSTEMD_BOOT, UBOOT, Board, Qemu
-from boot.disk import SLOT_SIZE, Put, boot_partition, make_disk, make_filesystem
+from boot.disk import SIZES, SLOT_SIZE, Put, boot_partition, make_disk, make_filesystem
 from boot.guest import PROFILES
 from boot.packages import run
 from boot.rootfs import ARM64, build, install_hupfast
@@ -61,11 +61,15 @@ def _pack(source: Path, out: Path) -> None:
 
 
 def make_board(
-    board: Board, folder: Path, put: Put | None = None, fill: Callable[[Path], None] = lambda folder: None
+    board: Board,
+    folder: Path,
+    put: Put | None = None,
+    fill: Callable[[Path], None] = lambda folder: None,
+    sizes: Sequence[int] = SIZES,
 ) -> Qemu:
     """
     A board that runs 1.0, with bundles of 2.0 and 3.0 at hand. put: what goes onto its boot partition instead of the
-    bootloader's files alone; fill: puts more files where the guest sees them, at /mnt.
+    bootloader's files alone; fill: puts more files where the guest sees them, at /mnt; sizes: of the partitions.
     """
     cache = CACHE / board.target.debian
     build(board.target, cache)
@@ -90,7 +94,7 @@ def make_board(
             create_bundle(
                 bundle, name="os", version=version, boards=list(PROFILES), image=image, boot=boot, raw=raw, pack=_pack
             )
-    make_disk(folder / "disk.img", folder / "1.0.img", files, put or board.put_loader)
+    make_disk(folder / "disk.img", folder / "1.0.img", files, put or board.put_loader, sizes)
     fill(payload)
     size = sum(path.stat().st_size for path in payload.iterdir()) // (1 << 20) + 32
     make_filesystem(payload, folder / "payload.img", size)
