@@ -96,7 +96,18 @@ def _efi(partition: int) -> dict[str, bytes]:
     return {f"sys/firmware/efi/efivars/{name}-{GLOBAL}": b"\7\0\0\0" + data for name, data in variables.items()}
 
 
-SEVERAL = {"balena-uboot": _balena, "systemd-boot": _systemd_boot, "tryboot": _tryboot, "efi": _efi}
+def _extlinux(partition: int) -> dict[str, bytes]:
+    text = "DEFAULT hup-a\nLABEL hup-a\n  LINUX /a/Image\nLABEL hup-b\n  LINUX /b/Image\n"
+    return {"boot/extlinux/extlinux.conf": text.encode()}
+
+
+SEVERAL = {
+    "extlinux-labels": _extlinux,
+    "balena-uboot": _balena,
+    "systemd-boot": _systemd_boot,
+    "tryboot": _tryboot,
+    "efi": _efi,
+}
 """Files of the bootloaders that have several, for the partition of the slot that runs."""
 
 

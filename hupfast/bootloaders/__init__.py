@@ -31,6 +31,7 @@ KINDS = {
     "cmdline": "rootarg:cmdline_factory",
     "grub-cfg": "rootarg:grub_factory",
     "extlinux": "rootarg:extlinux_factory",
+    "extlinux-labels": "extlinux:factory",
     "tryboot": "tryboot:factory",
     "tryboot-partition": "autoboot:factory",
 }

@@ -37,6 +37,10 @@ BOOTLOADERS = {
         'kind = "extlinux"\nfile = "/boot/extlinux/extlinux.conf"\nroot = "{device}"',
         {"extlinux.conf": "DEFAULT primary\nLABEL primary\n  LINUX /Image\n  APPEND root=/dev/vda2 rw\n"},
     ),
+    "labels": (
+        'kind = "extlinux-labels"\nfile = "/boot/labels/extlinux.conf"\n[bootloader.labels]\na = "hup-a"\nb = "hup-b"',
+        {"extlinux.conf": "DEFAULT hup-a\nLABEL hup-a\n  LINUX /a/Image\nLABEL hup-b\n  LINUX /b/Image\n"},
+    ),
     "grub": ('kind = "grub"\nfile = "/boot/grub/grubenv"\nslot_variable = "hup_root_part"', {}),
     "grubcfg": (
         'kind = "grub-cfg"\nfile = "/boot/grubcfg/grub.cfg"\nroot = "{device}"',
@@ -48,6 +52,10 @@ BOOTLOADERS = {
             "hup-a.conf": "title a\nversion 1\nsort-key hup\nlinux /a/vmlinuz\n",
             "hup-b.conf": "title b\nversion 0\nsort-key hup\nlinux /b/vmlinuz\n",
         },
+    ),
+    "tryboot": (
+        'kind = "tryboot"\ndirectory = "/boot/tryboot"\nroot = "{device}"',
+        {"config.txt": "arm_64bit=1\nos_prefix=a/\n", **{f"{slot}/cmdline.txt": "root=/dev/vda2\n" for slot in "ab"}},
     ),
     "uboot": ('kind = "uboot"\nconfig = "/mnt/fw_env.redundant"', {}),
     "ubootone": ('kind = "uboot"\nconfig = "/mnt/fw_env.single"', {}),
@@ -67,6 +75,7 @@ def put_files(work: Path, fat: Path) -> None:
         folder = work / name
         folder.mkdir()
         for file, text in files.items():
+            (folder / file).parent.mkdir(exist_ok=True)
             (folder / file).write_text(text)
         if name in ("grub", "bootenv"):
             tool = folder / ("grubenv" if name == "grub" else "bootenv")
