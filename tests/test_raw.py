@@ -311,7 +311,9 @@ def test_a_real_disk_is_written_in_its_sectors(device: Path, tmp_path: Path) -> 
     apply_raw(plan_raw([place], [member(blob)], device, partitions, size), reader(blob), tmp_path / "undo")
     for offset in place.offsets:
         command = f"dd if={device} bs=1K skip={offset // K} count=293 status=none | head -c {len(blob)} | sha256sum"
-        found = subprocess.run(["sh", "-c", command], capture_output=True, check=True).stdout
+        found = subprocess.run(
+            ["sh", "-c", command], capture_output=True, check=True, env={"PATH": os.environ["PATH"]}
+        ).stdout
         assert found.startswith(hashlib.sha256(blob).hexdigest().encode())
     after = bytearray(before)
     for offset in place.offsets:
