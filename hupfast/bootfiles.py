@@ -186,8 +186,11 @@ def shipped_by(plan: BootPlan, before: Digests, *, done: bool) -> Digests:
     after = dict(before)
     for change in plan.changes:
         if change.action in ("write", "replace", "same") and change.member is not None:
-            old = frozenset() if done else before.get(change.path, frozenset())
-            after[change.path] = old | {change.member.sha256.hex()}
+            old = set() if done else set(before.get(change.path, ()))
+            if not done and change.action == "replace" and not change.edited:
+                # The factory may have put it there: after an undo it must not look like an edit.
+                old.add(digest(read_chunks(plan.directory / change.path)).hex())
+            after[change.path] = frozenset({*old, change.member.sha256.hex()})
         elif change.action == "remove" and done:
             after.pop(change.path, None)
     return after

@@ -71,8 +71,15 @@ def confirm(
     Raises: RolledBack (8) when the last update fell back, HupfastError (1) when a health check fails, Busy (9).
     """
     with _opened(board, root) as machine:
+        transaction, this_boot = machine.state.transaction, boot_id(machine.root)
         result = _judge(machine, or_rollback)
         if reboot and result.outcome == "reboot":
+            told_before = transaction is not None and machine.state.transaction is not None
+            if told_before and transaction is not None and transaction.boot_id not in ("", this_boot):
+                raise HupfastError(
+                    f"the bootloader was told to boot slot {result.slot}, the board was rebooted since, and it runs the"
+                    " other one: rebooting again would not help; look whether the profile is that of this board"
+                )
             machine.reboot()
         return result
 

@@ -10,12 +10,13 @@ without, and the next one grows. Until the reboot the boot partition is read-onl
 """
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hupfast.blockdev import Device, find_device, number_of
 from hupfast.durable import make_directory
-from hupfast.errors import Refused
+from hupfast.errors import HupfastError, Refused
 from hupfast.grow import Growth, apply_grow, make_boot, missing_programs, plan_grow, unlike_kernel
 from hupfast.hold import on_host
 from hupfast.machine import Machine
@@ -48,16 +49,23 @@ def plan_enlargement(machine: Machine, target: Slot, image_size: int) -> Enlarge
     Raises: Refused when it cannot grow although it must, or has grown and the reboot is missing.
     """
     wanted = machine.board.boot.grow
-    if wanted is None or not target.partition:
+    if not target.partition:
         return Enlargement()
-    disk = machine.disk(target)
-    table = read_table(disk.path)
-    boot = _boot_number(machine)
+    try:
+        disk = machine.disk(target)
+        table = read_table(disk.path)
+    except HupfastError:
+        if wanted is None:  # a table that is not understood is no reason to refuse an update
+            return Enlargement()
+        raise
     with explained(f"cannot look at {disk.path}"):
         device = find_device(number_of(disk.path.stat()), str(machine.root))
+    boot = _boot_number(machine) if wanted is not None else 1
     ours = {boot, *(slot.partition for slot in machine.board.slots)}
     if device is not None and ours & set(unlike_kernel(table, device)):
         raise Refused(f"the partitions of {disk.path} have changed, and the kernel does not know it yet; reboot first")
+    if wanted is None:
+        return Enlargement()
     found = table.find(boot)
     if found is not None and found.size >= wanted:
         return Enlargement()
@@ -65,6 +73,8 @@ def plan_enlargement(machine: Machine, target: Slot, image_size: int) -> Enlarge
         growth = plan_grow(disk.path, table, boot, target.partition, wanted, least_slot=image_size)
     except Refused as error:
         return Enlargement(warning=f"the boot partition has less than the {wanted} bytes that it should: {error}")
+    if growth is not None and not machine.boot_directory.is_mount():
+        raise Refused(f"the boot partition has to grow, and {machine.boot_directory} is not where it is mounted")
     missing = missing_programs()
     if growth is not None and missing:
         raise Refused(
@@ -81,12 +91,15 @@ def enlarge(machine: Machine, plan: Enlargement) -> None:
     """
     assert plan.growth is not None
     make_directory(machine.scratch_directory)
-    _remount(machine, "ro")
     try:
+        _remount(machine, "ro")
         make_boot(plan.growth, plan.disk, machine.scratch_directory, machine.root)
         apply_grow(plan.growth, plan.disk)
     except BaseException:
-        _remount(machine, "rw")
+        # What would be written to the old boot partition once the table is the new one would be lost.
+        with suppress(HupfastError):
+            if read_table(plan.disk).partitions == plan.growth.table.partitions:
+                _remount(machine, "rw")
         raise
 
 

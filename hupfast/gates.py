@@ -22,7 +22,7 @@ from hupfast.modules import custom_modules
 from hupfast.raw import RawChange
 from hupfast.situation import Situation
 from hupfast.slots import Slot
-from hupfast.system import nearest, under
+from hupfast.system import nearest, read_small, under
 from hupfast.version import version_key
 
 
@@ -33,6 +33,8 @@ def check_gates(machine: Machine, situation: Situation, manifest: Manifest, *, a
     _check_situation(machine, situation, manifest)
     _check_versions(machine, situation, manifest, allow_downgrade=allow_downgrade)
     _check_programs(machine.board)
+    if machine.boot_directory.is_dir():
+        _check_boot_mount(machine)
     if machine.board.hold.custom_modules == "refuse" and (found := custom_modules(machine.root)):
         raise Refused(
             f"kernel modules that are not part of the running system are loaded ({_listed(found)}), and the new system"
@@ -167,12 +169,32 @@ def check_slots(target: Slot, target_path: Path, running: Slot, active_path: Pat
         )
 
 
+def _check_boot_mount(machine: Machine) -> None:
+    """
+    On a FAT that is mounted "sync" or "dirsync", a rename leaves two names for one file for a moment: after a power cut
+    in it, removing one of them would destroy the other. Raises: Refused.
+    """
+    number = machine.boot_directory.stat().st_dev
+    for line in (
+        (read_small(under(machine.root, "/proc/self/mountinfo")) or b"").decode("utf-8", "replace").splitlines()
+    ):
+        before, _, behind = line.partition(" - ")
+        fields, kind = before.split(), behind.split()
+        if len(fields) > 5 and len(kind) > 2 and fields[2] == f"{os.major(number)}:{os.minor(number)}":
+            options = {*fields[5].split(","), *kind[2].split(",")} & {"sync", "dirsync"}
+            if kind[0] in ("vfat", "msdos") and options:
+                raise Refused(
+                    f"{machine.boot_directory} is mounted with {' and '.join(sorted(options))}, with which Linux's FAT"
+                    " cannot replace a file safely; remount it without"
+                )
+
+
 def check_mounts(machine: Machine, active: Path, manifest: Manifest) -> None:
     """Journal and boot files must not be in a slot: there they would go with the system that they are to save."""
     if not stat.S_ISBLK(active.stat().st_mode):
         return
     needed = [(machine.state_directory, "the state directory")]
-    if manifest.boot:
+    if manifest.boot or machine.board.boot.from_root or machine.board.config.file:
         needed.append((machine.boot_directory, "the boot directory"))
     for directory, what in needed:
         there = nearest(directory)

@@ -64,15 +64,18 @@ def runs_systemd(root: Path) -> bool:
 
 
 class Stopped:
-    """Units that were active and have been stopped. Raises: HupfastError when one does not stop."""
+    """Units that were active and have been stopped."""
 
-    def __init__(self, units: Sequence[str], root: Path) -> None:
+    def __init__(self, root: Path) -> None:
         self._root = root
         self.units: list[str] = []
+
+    def stop(self, units: Sequence[str]) -> None:
+        """Stop those that are active. Raises: HupfastError when one does not stop; start() is for that one too."""
         for unit in units:
-            if run(on_host(root, ["systemctl", "is-active", "--quiet", unit]), check=False).status == 0:
-                run(on_host(root, ["systemctl", "stop", unit]))
+            if run(on_host(self._root, ["systemctl", "is-active", "--quiet", unit]), check=False).status == 0:
                 self.units.append(unit)
+                run(on_host(self._root, ["systemctl", "stop", unit]))
 
     def start(self) -> None:
         """Start them again, the last one first. Raises: HupfastError, when all have been tried."""
@@ -89,8 +92,9 @@ class Stopped:
 @contextmanager
 def stopped(units: Sequence[str], root: Path) -> Iterator[Stopped]:
     """Stop units where systemd runs, and start them again when the block is left with an exception."""
-    services = Stopped(units if runs_systemd(root) else (), root)
+    services = Stopped(root)
     try:
+        services.stop(units if runs_systemd(root) else ())
         yield services
     except BaseException:
         with suppress(HupfastError):  # why the update ended is what has to be seen

@@ -21,6 +21,7 @@ from hupfast.restart import reboot
 from hupfast.situation import Situation, judge
 from hupfast.slot import slot_path
 from hupfast.slots import Places, Slot, find_places
+from hupfast.spool import empty_spool
 from hupfast.system import boot_id, system_version, under
 
 
@@ -89,7 +90,7 @@ class Machine:
         The lock must be held. Raises: HupfastError, MediumError.
         """
         situation = self.situation()
-        self._recover_boot_files()
+        self.put_back()
         transaction = self.state.transaction
         if transaction is None or situation.kind not in ("fell back", "confirmed", "called off"):
             return situation
@@ -144,15 +145,28 @@ class Machine:
         reason = f": {ending.reason}" if ending.reason else ""
         self.log.note(f"{ending.name} {ending.version} in slot {ending.slot} {ending.result}{reason}")
 
-    def _recover_boot_files(self) -> None:
-        """Put half a boot files stage back; after a whole one there is nothing to go back to any more."""
+    def put_back(self) -> None:
+        """
+        Put back what an update has replaced of boot files and raw ranges, unless its switch was made.
+
+        The slot is no complete system then any more: its boot files are gone. Raises: HupfastError, MediumError.
+        """
         transaction = self.state.transaction
-        if transaction is None or not transaction.reached("boot"):
-            if (self.raw_undo_directory / "index.json").exists():
-                undo_raw(self.raw_undo_directory, self.disk(self.board.slots[0]).path)
-            undo_boot_files(self.boot_directory, self.undo_directory)
-        else:
-            self.forget_undo()
+        if transaction is not None and transaction.reached("boot"):
+            boot, target = self.bootloader.state(), transaction.target
+            if transaction.reached("switched") or target in (boot.trial, boot.default, boot.failed):
+                self.forget_undo()
+                return
+            back = replace(transaction, stage="slot")
+            self.journal.save(replace(self.state.with_slot(target, None), transaction=back))
+        if (self.raw_undo_directory / "index.json").exists():
+            undo_raw(self.raw_undo_directory, self.disk(self.board.slots[0]).path)
+        undo_boot_files(self.boot_directory, self.undo_directory)
+
+    def empty_waiting(self) -> None:
+        """Remove what a run that was cut off has left in waiting places. Raises: HupfastError."""
+        empty_spool(self.spool_directory)
+        empty_spool(self.scratch_directory)
 
     def forget_undo(self) -> None:
         """What the boot files stage has replaced is not needed any more. Raises: HupfastError."""

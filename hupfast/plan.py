@@ -95,6 +95,7 @@ class Plan:
             "raw": [
                 {"name": change.member.path, "offset": change.offset, "action": change.action} for change in self.raw
             ],
+            "grow": self.enlargement.sentence or None,
             "config_from": str(self.config.source) if self.config.source else None,
         }
 

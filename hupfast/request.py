@@ -64,7 +64,7 @@ def next_attempt(directory: Path) -> Request:
     """
     The request to go on with, its attempt counted durably.
 
-    Raises: NothingToDo when there is none, Refused when it makes no sense or was tried too often.
+    Raises: NothingToDo when there is none, Refused when it makes no sense or was tried too often (then it is dropped).
     """
     try:
         request = _load(directory)
@@ -75,6 +75,7 @@ def next_attempt(directory: Path) -> Request:
     if request is None:
         raise NothingToDo("no update was cut off, so there is none to go on with")
     if request.attempts >= MAX_ATTEMPTS:
+        save_request(directory, None)
         raise Refused(
             f"the update from {request.source} was gone on with {MAX_ATTEMPTS} times and was cut off each time;"
             " look for the cause in the log, then run `hupfast update SOURCE` as before"
@@ -82,15 +83,6 @@ def next_attempt(directory: Path) -> Request:
     request = replace(request, attempts=request.attempts + 1)
     save_request(directory, request)
     return request
-
-
-def attempts_of(directory: Path, request: Request) -> int:
-    """How often this same request was gone on with so far."""
-    try:
-        before = _load(directory)
-    except ValueError:
-        return 0
-    return before.attempts if before is not None and before.source == request.source else 0
 
 
 def _load(directory: Path) -> Request | None:

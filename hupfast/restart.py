@@ -2,32 +2,41 @@
 Reboot, whatever the board is like.
 
 The profile's reboot command asks for a clean one. A service that does not stop, or a filesystem that cannot be
-unmounted, holds that up for ever, on a board that nobody walks up to. So a process of its own watches, and goes
-on from rung to rung as long as it is alive:
+unmounted, holds that up for ever, on a board that nobody walks up to. So a process of its own (a transient unit where
+systemd runs, which no shutdown stops) watches, and goes on from rung to rung as long as it is alive:
 
     [reboot] command        reboot                            a clean reboot, at once
     force_after = 300 s     reboot --force                    without the services; sync is part of it
     kernel_after = 300 s    /proc/sysrq-trigger: s, u, b      the kernel syncs, sets all read-only, resets
 
-0 leaves a rung out. The watcher ignores SIGTERM, with which a shutdown begins.
+0 leaves a rung out.
 """
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from hupfast.errors import HupfastError
-from hupfast.hold import on_host
+from hupfast.hold import on_host, runs_systemd
 from hupfast.profile import Table
 from hupfast.system import run, under
 
-_SYNC_SECONDS = 60
+_WAIT_SECONDS = 60
+
+_SCRIPT = """
+force=$1 kernel=$2; shift 2
+if [ "$force" -gt 0 ]; then sleep "$force"; "$@" & fi
+[ "$kernel" -gt 0 ] || exit 0
+sleep "$kernel"; sync & sleep 60
+echo 1 > /proc/sys/kernel/sysrq
+for key in s u b; do echo $key > /proc/sysrq-trigger; sleep 2; done
+"""
+"""The same as watch(), for a unit of the system, which may not be the one that hupfast runs in."""
 
 
 @dataclass(frozen=True)
@@ -77,37 +86,46 @@ def reboot(restart: Restart, root: Path, argument: str | None = None) -> None:
 
 
 def watch(restart: Restart, root: Path) -> None:
-    """The rungs after the first. Returns only when all were in vain."""
+    """The rungs after the first. Returns only when all were in vain. Nothing of them may hang on the medium."""
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     if restart.force_after:
         time.sleep(restart.force_after)
-        with suppress(HupfastError):  # the next rung needs no program
-            run(on_host(root, restart.force), check=False)
+        _apart(lambda: run(on_host(root, restart.force), check=False))
     if restart.kernel_after:
         time.sleep(restart.kernel_after)
-        _sync()
-        under(root, "/proc/sys/kernel/sysrq").write_text("1\n")
-        for key in "sub":
-            under(root, "/proc/sysrq-trigger").write_text(key)
+        _apart(os.sync)
+        for file, text in (("sys/kernel/sysrq", "1"), *(("sysrq-trigger", key) for key in "sub")):
+            with suppress(OSError):
+                under(root, f"/proc/{file}").write_text(text)
             time.sleep(2)
 
 
-def _sync() -> None:
-    """In a process of its own: on a medium that hangs, sync never returns."""
-    child = subprocess.Popen([sys.executable, "-c", "import os; os.sync()"])
-    try:
-        child.wait(timeout=_SYNC_SECONDS)
-    except subprocess.TimeoutExpired:
-        child.kill()
+def _apart(call: Callable[[], object]) -> None:
+    """In a process of its own, which is waited for a while: on a medium that hangs, neither sync nor a program ends."""
+    child = os.fork()
+    if child == 0:
+        try:
+            call()
+        finally:
+            os._exit(0)
+    for _ in range(_WAIT_SECONDS):
+        if os.waitpid(child, os.WNOHANG) != (0, 0):
+            return
+        time.sleep(1)
 
 
 def _start_watcher(restart: Restart, root: Path, words: Sequence[str]) -> None:
-    """In a session of its own, with nothing of this process's: nobody waits for it."""
-    numbers = [str(restart.force_after), str(restart.kernel_after)]
+    """Where nothing of a shutdown stops it: in a unit of its own, or, without systemd, in a session of its own."""
+    rungs = (str(restart.force_after), str(restart.kernel_after), *restart.force, *words)
+    if runs_systemd(root):
+        unit = ["systemd-run", "--quiet", "--collect", "--property=DefaultDependencies=no"]
+        with suppress(HupfastError):  # the reboot itself is what was asked for
+            run(on_host(root, [*unit, "sh", "-c", _SCRIPT, "hupfast-reboot", *rungs]))
+        return
     os.posix_spawn(
         sys.executable,
-        [sys.executable, "-m", "hupfast.restart", str(root.absolute()), *numbers, *restart.force, *words],
+        [sys.executable, "-m", "hupfast.restart", str(root.absolute()), *rungs],
         {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
         file_actions=[(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in range(3)],
         setsid=True,

@@ -59,4 +59,5 @@ def _update(
         memory=request.memory,
         progress=progress,
         on_stage=on_stage,
+        attempts=request.attempts,
     )

@@ -11,35 +11,25 @@ the reboot is in confirm.py.
 
 import os
 from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
-from hupfast.boardconfig import migrate_config
-from hupfast.bootfiles import BootPlan, ReadFunction, apply_boot_files, save_edits, shipped_by, sync_boot
-from hupfast.bundle import Bundle, open_bundle
+from hupfast.bundle import open_bundle
 from hupfast.engine import MEMORY_DEFAULT
-from hupfast.enlarge import enlarge
-from hupfast.errors import EXIT_REBOOT, Cancelled, HupfastError, Refused, SourceError
-from hupfast.ext4 import Ext4
-from hupfast.hold import held_locks, inhibited, stopped
-from hupfast.journal import SlotRecord, Transaction
+from hupfast.errors import EXIT_REBOOT, HupfastError
+from hupfast.hold import Stopped, held_locks, stopped
+from hupfast.install import grow, install
 from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
-from hupfast.plan import STEPS, Plan, Wish, check_boot_space, make_plan, plan_boot
-from hupfast.rawwrite import apply_raw
-from hupfast.request import Request, attempts_of, repeatable, save_request
-from hupfast.rootboot import root_boot_files
-from hupfast.shipped import load_shipped, note_changed, save_shipped
+from hupfast.plan import Plan, Wish, make_plan
+from hupfast.request import Request, repeatable, save_request
 from hupfast.situation import Situation
-from hupfast.slot import apply_stamp
-from hupfast.spool import empty_spool, fetch_boot_files
-from hupfast.system import boot_id, under
+from hupfast.system import under
 from hupfast.trust import check_key, check_trust
-from hupfast.writer import write_image
 
 if TYPE_CHECKING:
     from hupfast.source import SourceLike
@@ -102,13 +92,14 @@ def update(
     memory: int = MEMORY_DEFAULT,
     progress: "ProgressFunction | None" = None,
     on_stage: StageFunction | None = None,
+    attempts: int = 0,
 ) -> UpdateResult:
     """
     Install a bundle on the slot that is not running, and have the bootloader try it at the next boot.
 
     source: path, http(s) URL, "-" or an open file. board: name of the profile, None to detect it. root: where
     the board's system is. memory: bytes that the engine may use. progress: see hupfast.writer. on_stage: see
-    StageFunction; what it raises stops the update between two stages.
+    StageFunction; what it raises stops the update between two stages. attempts: of hupfast.resume.
 
     Calling it again after it was cut off continues or repeats it, until the reboot. Raises: NothingToDo,
     Refused and UsageError before anything is written; DataError, MediumError, SourceError and HupfastError
@@ -121,7 +112,7 @@ def update(
     request = None
     if again is not None and not dry_run:
         key_path = None if key is None else os.path.abspath(key)
-        request = Request(again, board, key_path, allow_unsigned, allow_downgrade, memory, reboot)
+        request = Request(again, board, key_path, allow_unsigned, allow_downgrade, memory, reboot, attempts)
     announce = on_stage or _nobody
     with ExitStack() as stack:
         if not dry_run:
@@ -131,6 +122,8 @@ def update(
         check_trust(bundle.front, allow_unsigned=allow_unsigned)
         manifest, digest = bundle.accept(), bundle.front.digest
         situation = machine.situation() if dry_run else machine.recover()
+        if not dry_run:
+            machine.empty_waiting()
         if _is_pending(machine, situation, digest):
             if not dry_run:
                 save_request(machine.state_directory, None)
@@ -140,173 +133,26 @@ def update(
         if dry_run:
             return UpdateResult("planned", manifest.name, manifest.version, plan.target, plan, None)
         if plan.enlargement.growth is not None:
-            _grow(machine, plan, request, announce)
+            grow(machine, plan, request, announce)
             return _finish(machine, manifest, plan.target, plan, None, reboot, announce)
         with stopped(profile.hold.stop, system_root) as services:
-            report = _install(machine, plan, bundle, manifest, digest, request, progress, announce)
-            result = _finish(machine, manifest, plan.target, plan, report, reboot, announce)
-            if result.outcome != "rebooting":
-                services.start()
-            return result
+            report = install(machine, plan, bundle, manifest, digest, request, progress, announce)
+            if not reboot or profile.hold.locks:  # who holds the reboot off must be able to end that
+                _start_again(machine, services)
+        return _finish(machine, manifest, plan.target, plan, report, reboot, announce)
+
+
+def _start_again(machine: Machine, services: Stopped) -> None:
+    """The update is installed: a service that does not come up again does not make it fail."""
+    try:
+        services.start()
+    except HupfastError as error:
+        machine.log.note(str(error))
 
 
 def _is_pending(machine: Machine, situation: Situation, digest: str) -> bool:
     transaction = machine.state.transaction
     return situation.kind == "pending" and transaction is not None and transaction.manifest == digest
-
-
-def _install(
-    machine: Machine,
-    plan: Plan,
-    bundle: Bundle,
-    manifest: Manifest,
-    digest: str,
-    request: Request | None,
-    progress: "ProgressFunction | None",
-    announce: StageFunction,
-) -> "Report | None":
-    """Carry out a plan; note why, when it fails."""
-    report = None
-    announce("fetch")
-    read = fetch_boot_files(bundle, plan.to_fetch, machine.spool_directory)
-    critical = ExitStack()
-    try:
-        _begin(machine, plan, manifest, digest)
-        _remember(machine, request)
-        for step in STEPS:
-            announce(step)
-            machine.log.note(step)
-            if step == "boot":
-                critical.enter_context(inhibited(machine.root, wanted=machine.board.hold.inhibit))
-            if step == "image":
-                report = write_image(
-                    bundle.image(),
-                    plan.target_path,
-                    memory=plan.memory,
-                    image_size=plan.image_size,
-                    table_sha256=manifest.image.table_sha256,
-                    skip_unchanged=plan.again,
-                    progress=progress,
-                )
-                machine.journal.advance("image")
-            elif step == "slot":
-                _prepare_slot(machine, plan)
-            elif step == "boot":
-                migrate_config(plan.config)
-                _install_boot_files(machine, *_boot_files(machine, plan, read))
-                apply_raw(plan.raw, read, machine.raw_undo_directory)
-                _note_complete(machine, plan, digest)
-            else:
-                machine.bootloader.switch(plan.target, trial=True)
-                note_changed(machine.state_directory, machine.boot_directory, machine.bootloader.changed_files)
-                machine.journal.advance("switched")
-                machine.log.note(f"{plan.name} {plan.version} in slot {plan.target} installed: a reboot tries it")
-    except (HupfastError, KeyboardInterrupt) as error:
-        _disarm(machine, plan)
-        cancelled = isinstance(error, (KeyboardInterrupt, Cancelled))
-        # The error that stopped the update is the one to be seen, also when it cannot even be noted.
-        with suppress(HupfastError):
-            machine.note_failure("cancelled" if cancelled else "failed", str(error) or "interrupted")
-            if not isinstance(error, SourceError):
-                save_request(machine.state_directory, None)
-        raise
-    finally:
-        critical.close()
-    save_request(machine.state_directory, None)
-    empty_spool(machine.spool_directory)
-    empty_spool(machine.scratch_directory)
-    return report
-
-
-def _grow(machine: Machine, plan: Plan, request: Request | None, announce: StageFunction) -> None:
-    """The inactive slot gives a part of it, so it stops being a system first. The request stays, to be gone on with."""
-    announce("grow")
-    machine.log.note(plan.enlargement.sentence)
-    if plan.disarm:
-        machine.bootloader.switch(plan.running, trial=False)
-    machine.journal.save(replace(machine.state.with_slot(plan.target, None), transaction=None))
-    _remember(machine, request)
-    with inhibited(machine.root, wanted=machine.board.hold.inhibit):
-        enlarge(machine, plan.enlargement)
-    machine.log.note("the boot partition has grown: after a reboot, the update goes on")
-
-
-def _remember(machine: Machine, request: Request | None) -> None:
-    """The attempts of an update that is gone on with stay counted."""
-    if request is not None:
-        request = replace(request, attempts=attempts_of(machine.state_directory, request))
-    save_request(machine.state_directory, request)
-
-
-def _begin(machine: Machine, plan: Plan, manifest: Manifest, digest: str) -> None:
-    """The target slot stops being a system: for the bootloader first, then for the journal."""
-    if plan.disarm:
-        machine.bootloader.switch(plan.running, trial=False)
-    transaction = Transaction(
-        name=manifest.name,
-        version=manifest.version,
-        manifest=digest,
-        target=plan.target,
-        previous=plan.running,
-        stage="begun",
-        boot_id=boot_id(machine.root),
-    )
-    state = machine.state.with_slot(plan.target, None)
-    if machine.record(plan.running) is None:  # it was not installed by hupfast, and it works: it is running
-        state = state.with_slot(plan.running, SlotRecord("", plan.running_version, "", confirmed=True))
-    machine.log.note(f"update {plan.name} {plan.version} into slot {plan.target}, from {plan.running_version or '?'}")
-    machine.journal.save(replace(state, transaction=transaction))
-
-
-def _disarm(machine: Machine, plan: Plan) -> None:
-    """After a failure the board boots what it booted before, also when the switch was cut off behind its write."""
-    with suppress(HupfastError):
-        if machine.bootloader.state().trial == plan.target:
-            machine.bootloader.switch(plan.running, trial=False)
-
-
-def _prepare_slot(machine: Machine, plan: Plan) -> None:
-    if not plan.stamp.is_empty:
-        machine.journal.advance("stamping")
-        old = machine.running_files(plan.running)
-        apply_stamp(plan.stamp, plan.target_path, old, machine.scratch_directory)
-    machine.journal.advance("slot")
-
-
-def _boot_files(machine: Machine, plan: Plan, read: ReadFunction) -> tuple[BootPlan, ReadFunction]:
-    """Those of the plan, or those that the new root file system has. Raises: HupfastError when these cannot be used."""
-    directory = machine.board.boot.from_root
-    if directory is None:
-        return plan.boot, read
-    members, read = root_boot_files(Ext4(plan.target_path), directory, machine.scratch_directory)
-    try:
-        boot = plan_boot(machine, machine.board.slot(plan.target), members, found=True)
-        check_boot_space(boot)
-    except Refused as error:  # something was written: the image
-        raise HupfastError(str(error)) from None
-    return boot, read
-
-
-def _install_boot_files(machine: Machine, boot: BootPlan, read: ReadFunction) -> None:
-    """What is ours is noted before and after, so that no moment in between looks like a user's edit."""
-    before = load_shipped(machine.state_directory)
-    save_shipped(machine.state_directory, shipped_by(boot, before, done=False))
-    save_edits(boot, machine.state_directory / "edited")
-    apply_boot_files(boot, read, machine.undo_directory)
-    sync_boot(boot.directory)
-    save_shipped(machine.state_directory, shipped_by(boot, before, done=True))
-
-
-def _note_complete(machine: Machine, plan: Plan, digest: str) -> None:
-    """
-    The target slot holds a complete system from here on; the boot that the switch is made in is noted too.
-    """
-    state = machine.state.with_slot(plan.target, SlotRecord(plan.name, plan.version, digest, confirmed=False))
-    transaction = state.transaction
-    if transaction is None:
-        raise HupfastError("the journal has lost the update that is under way")
-    machine.journal.save(replace(state, transaction=replace(transaction, stage="boot", boot_id=boot_id(machine.root))))
-    machine.forget_undo()
 
 
 def _finish(

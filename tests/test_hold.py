@@ -64,9 +64,11 @@ def test_units_stay_stopped_for_a_reboot(log: Path, tmp_path: Path) -> None:
 
 
 def test_a_unit_that_does_not_stop_is_an_error(log: Path, tmp_path: Path) -> None:
-    """The update has not begun then."""
-    with pytest.raises(HupfastError, match=r"broken\.service"), stopped(["broken.service"], tmp_path / "root"):
+    """The update has not begun then, and those that were stopped before start again."""
+    units = ["app.service", "broken.service"]
+    with pytest.raises(HupfastError, match=r"broken\.service"), stopped(units, tmp_path / "root"):
         pass
+    assert log.read_text().splitlines()[-2:] == ["start broken.service", "start app.service"]
 
 
 def test_without_systemd_nothing_is_called(log: Path, tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_the_rungs_come_one_after_the_other(kernel: Path, monkeypatch: pytest.Mo
     write = Path.write_text
     # subprocess sleeps too, for parts of a second
     monkeypatch.setattr(time, "sleep", lambda seconds: done.append(f"{seconds} s") if seconds >= 1 else None)
-    monkeypatch.setattr(restart, "_sync", lambda: done.append("sync"))
+    monkeypatch.setattr(restart, "_apart", lambda call: done.append("sync") if call is os.sync else call())
     monkeypatch.setattr(signal, "signal", lambda number, action: done.append(f"{number.name} {action.name}"))
 
     def traced(path: Path, text: str) -> int:
@@ -46,7 +46,7 @@ def test_the_rungs_come_one_after_the_other(kernel: Path, monkeypatch: pytest.Mo
     watch(Restart(force_after=30, kernel_after=40), kernel)
 
     assert done == [
-        "SIGTERM SIG_IGN", "SIGHUP SIG_IGN", "30 s", "40 s", "sync", "sysrq 1",
+        "SIGTERM SIG_IGN", "SIGHUP SIG_IGN", "30 s", "40 s", "sync", "sysrq 1", "2 s",
         "sysrq-trigger s", "2 s", "sysrq-trigger u", "2 s", "sysrq-trigger b", "2 s",
     ]  # fmt: skip
     assert (kernel / "calls").read_text() == "reboot --force\n"
@@ -91,3 +91,31 @@ def test_an_empty_command_is_refused(tmp_path: Path) -> None:
     (tmp_path / "board.toml").write_text("[reboot]\nforce = []\n")
     with pytest.raises(Refused, match="line 2"):
         read_restart(load_profile(tmp_path / "board.toml").table("reboot"))
+
+
+def test_a_dead_medium_does_not_stop_the_kernel_s_rung(kernel: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Programs cannot be started, and /proc/sys is read-only: the kernel is told all the same."""
+    (kernel / "proc/sys/kernel/sysrq").unlink()
+    (kernel / "proc/sys/kernel/sysrq").mkdir()
+    monkeypatch.setattr(time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(signal, "signal", lambda number, action: None)
+    monkeypatch.setattr(restart, "run", lambda *arguments, **options: os.execv("/nowhere", ["x"]))
+    watch(Restart(force_after=1, kernel_after=1), kernel)
+    assert (kernel / "proc/sysrq-trigger").read_text() == "b"
+
+
+def test_with_systemd_a_unit_watches(kernel: Path) -> None:
+    """One that a shutdown does not stop; its script does the same."""
+    (kernel / "run/systemd/system").mkdir(parents=True)
+    reboot(Restart(force_after=1, kernel_after=2), kernel)
+    calls = (kernel / "calls").read_text()
+    assert calls.startswith("systemd-run --quiet --collect --property=DefaultDependencies=no sh -c")
+    assert calls.endswith("hupfast-reboot 1 2 reboot --force\nreboot\n")
+
+
+def test_the_script_of_the_unit(tmp_path: Path) -> None:
+    """sh runs it: the forced reboot comes after its time, and the kernel's rung is left out with 0."""
+    command = ["sh", "-c", restart._SCRIPT, "hupfast-reboot", "1", "0", "touch", str(tmp_path / "forced")]
+    subprocess.run(command, check=True)
+    time.sleep(0.5)
+    assert (tmp_path / "forced").exists()

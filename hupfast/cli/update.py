@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
 
@@ -83,6 +84,8 @@ def update(
 
     if resume == (source is not None):
         raise click.UsageError("give either SOURCE or --resume")
+    if resume and _given("dry_run", "reboot", "key", "allow_unsigned", "allow_downgrade", "memory"):
+        raise click.UsageError("--resume goes on as the update was asked for: no other option of that goes with it")
     on_stage = None if quiet else _announce
     with progress(quiet) as show:
         if source is None:
@@ -202,6 +205,12 @@ def _finish(result: Aftermath, words: dict[str, Callable[[Aftermath], str]], as_
     return result.exit_code
 
 
+def _given(*names: str) -> bool:
+    """Whether one of these options is on the command line."""
+    context = click.get_current_context()
+    return any(context.get_parameter_source(name) == ParameterSource.COMMANDLINE for name in names)
+
+
 def _announce(stage: str) -> None:
     click.echo(_STAGES[stage], err=True)
 
@@ -228,7 +237,7 @@ def _show_update(result: UpdateResult) -> None:
     elif result.outcome == "pending":
         say(f"{what} was installed in slot {result.slot} before: reboot to try it")
     elif result.outcome == "grown":
-        say(f"the boot partition has grown: reboot, then run `hupfast update --resume` to install {what}")
+        say(f"the boot partition has grown: reboot, then run the same command again to install {what}")
     else:
         say(f"{what} is installed in slot {result.slot}: reboot to try it, then `hupfast confirm`")
     if result.locks:

@@ -122,6 +122,8 @@ def test_a_fallback_ends_in_8(board: Board, shelf: Any, hupfast: Run) -> None:
     [
         (["update"], 2, "SOURCE or --resume"),
         (["update", "x.hup", "--resume"], 2, "SOURCE or --resume"),
+        (["update", "--resume", "--dry-run"], 2, "as the update was asked for"),
+        (["update", "--resume", "--no-reboot"], 2, "as the update was asked for"),
         (["update", "/no/such.hup", "--allow-unsigned"], 7, "/no/such.hup"),
         (["update", "ftp://x/y", "--allow-unsigned"], 2, "ftp"),
         (["update", "http://127.0.0.1:1/x.hup", "--allow-unsigned"], 7, "127.0.0.1"),

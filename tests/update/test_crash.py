@@ -79,7 +79,7 @@ class Death:
         os.rename = self.wrap(os.rename)
         os.unlink = self.wrap(os.unlink)
         Path.unlink = self.wrap(Path.unlink)  # type: ignore[method-assign]
-        for name in ("hupfast.ext4.run", "hupfast.transaction.write_image"):
+        for name in ("hupfast.ext4.run", "hupfast.install.write_image"):
             pytest.MonkeyPatch().setattr(name, self.wrap(pkgutil.resolve_name(name)))
 
 

@@ -57,7 +57,7 @@ def test_a_wrong_slot_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyP
             file.write(bytes([byte[0] ^ 1]))
         return report
 
-    monkeypatch.setattr("hupfast.transaction.write_image", damages)
+    monkeypatch.setattr("hupfast.install.write_image", damages)
     with pytest.raises(HupfastError, match="does not hold that slot b equals the image"):
         Demo(tmp_path, SIZE, quiet([])).run()
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from hupfast import transaction
+from hupfast import install
 from hupfast.errors import DataError, NothingToDo, SourceError
 from hupfast.request import NAME
 from hupfast.resume import resume_update
@@ -77,7 +77,7 @@ def test_a_source_that_failed_is_asked_again(board: Board, monkeypatch: pytest.M
         raise SourceError("the server is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(transaction, "write_image", unreachable)
+        patch.setattr(install, "write_image", unreachable)
         with pytest.raises(SourceError):
             board.update("2.0")
     assert resume_update(root=board.root).outcome == "installed"

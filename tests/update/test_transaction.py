@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from hupfast import transaction
+from hupfast import install
 from hupfast.bootloaders import BootState
 from hupfast.errors import (
     Busy,
@@ -453,7 +453,7 @@ def test_a_failure_is_on_record(board: Board, monkeypatch: pytest.MonkeyPatch) -
         raise MediumError("write failed at offset 4096", errno=5, offset=4096)
 
     with monkeypatch.context() as patch:
-        patch.setattr(transaction, "write_image", fails)
+        patch.setattr(install, "write_image", fails)
         with pytest.raises(MediumError):
             board.update("2.0")
     status = board.status()
@@ -586,3 +586,38 @@ def test_boot_files_are_checked_before_the_slot_is_touched(board: Board, shelf: 
     with pytest.raises(DigestError, match="boot/kernel"):
         board.update(bad)
     assert files_of(board.root) == before
+
+
+@pytest.mark.parametrize("failing", ["sync_boot", "apply_raw", "_note_complete"])
+def test_an_error_behind_the_boot_files_puts_them_back(
+    board: Board, monkeypatch: pytest.MonkeyPatch, failing: str
+) -> None:
+    """Boot files that both slots share would else be new with the old root; and the old ones are nobody's edit."""
+    board.profile(lambda text: text.replace('boot_prefix = "a/"\n', "").replace('boot_prefix = "b/"\n', ""))
+    (board.root / "boot/kernel").write_bytes(b"of the factory")
+
+    def fails(*arguments: object) -> None:
+        raise MediumError("the card is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(install, failing, fails)
+        with pytest.raises(MediumError):
+            board.update("2.0")
+    assert (board.root / "boot/kernel").read_bytes() == b"of the factory"
+    board.profile(lambda text: text.replace('boot_prefix = "a/"\n', "").replace('boot_prefix = "b/"\n', "")
+                  .replace("[boot]\n", '[boot]\nedited = "refuse"\n'))  # fmt: skip
+    board.update("2.0")
+    assert (board.root / "boot/kernel").read_bytes() == b"kernel of 2.0\n" * 2000
+
+
+@pytest.mark.parametrize(("reason", "kept"), [("SIGTERM", True), ("SIGHUP", True), ("", False)])
+def test_a_shutdown_keeps_the_request(board: Board, reason: str, kept: bool) -> None:
+    """Ctrl-C has ended the update; SIGTERM only says that the system goes down."""
+
+    def stop(stage: str) -> None:
+        if stage == "slot":
+            raise KeyboardInterrupt(reason)
+
+    with pytest.raises(KeyboardInterrupt):
+        board.update("2.0", on_stage=stop)
+    assert (board.root / "state/request.json").exists() == kept
