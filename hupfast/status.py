@@ -31,10 +31,10 @@ class SlotStatus:
 @dataclass(frozen=True)
 class Status:
     """
-    One board. situation: see hupfast.situation. tries: boots that a trial has left. update: name and version
-    of the update under way, "" when there is none; stage: how far it is. health: why the health checks failed
-    last. last: how the last update ended, a fallback that is not noted yet included. damage: why the journal
-    was ignored, or "".
+    One board. situation: see hupfast.situation. tries: boots that a trial has left, if falls_back: the bootloader goes
+    back by itself then. update: name and version of the update under way, "" when there is none; stage: how far it
+    is. health: why the health checks failed last. last: how the last update ended, a fallback that is not noted yet
+    included. damage: why the journal was ignored, or "".
     """
 
     board: str
@@ -43,6 +43,7 @@ class Status:
     running: str
     version: str
     tries: int
+    falls_back: bool
     update: str
     stage: str
     health: str
@@ -53,11 +54,12 @@ class Status:
     @property
     def sentence(self) -> str:
         """What to know and what to do next, in one sentence."""
+        more = f" with {self.tries} more boots" if self.tries != 1 else " with one more boot"
         sentences = {
             "idle": "no update is under way",
             "interrupted": f"the update to {self.update} was cut off (stage: {self.stage}); run it again to go on",
             "pending": f"{self.update or 'the other slot'} is installed; a reboot tries it",
-            "trial": f"{self.update or 'the running system'} is on trial with {self.tries} more boots;"
+            "trial": f"{self.update or 'the running system'} is on trial{more if self.falls_back else ''};"
             " `hupfast confirm` makes it permanent",
             "confirmed": f"{self.update} is permanent",
             "fell back": f"{self.update} fell back",
@@ -88,6 +90,7 @@ def status(*, board: str | None = None, root: str | os.PathLike[str] = "/") -> S
         running=situation.running,
         version=machine.running_version(situation.running),
         tries=situation.boot.tries,
+        falls_back=machine.bootloader.falls_back,
         update=f"{transaction.name} {transaction.version}".strip() if transaction else "",
         stage=transaction.stage if transaction else "",
         health=transaction.health if transaction else "",
