@@ -25,7 +25,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
-from hupfast.durable import SUFFIX, fsync_path, make_directory, remove_durably, write_atomic, write_chunks
+from hupfast.durable import (
+    SUFFIX,
+    check_leftover,
+    fsync_path,
+    make_directory,
+    remove_durably,
+    write_atomic,
+    write_chunks,
+)
 from hupfast.errors import HupfastError, MismatchError, Refused
 from hupfast.manifest import BootMember
 from hupfast.shipped import Digests
@@ -91,24 +99,26 @@ def plan_boot_files(
 
     directory: of the boot partition. prefix: "" or a directory below it with "/" at its end. limit: bytes
     that may be used in the directory, or None. shipped: what we have put there. edits: what becomes of a file of
-    ours that was edited: "save", "keep" or "refuse". Raises: Refused when a path cannot be used; lack of room is
-    left to the caller, who has `peak` and `free`.
+    ours that was edited: "save", "keep" or "refuse". Raises: Refused when a path cannot be used, HupfastError,
+    MediumError; lack of room is left to the caller, who has `peak` and `free`.
     """
-    if not directory.is_dir():
-        raise Refused(f"the boot directory {directory} does not exist; is the boot partition mounted?")
-    changes = [_change(directory, prefix + member.path, member, user_files) for member in members]
-    if prefix:
-        coming = {change.path.casefold() for change in changes}
-        for path in _files_below(directory, prefix):
-            if path.casefold() not in coming and not path.endswith(SUFFIX) and not _is_users(path, user_files):
-                changes.append(Change(path, "remove", 0, (directory / path).lstat().st_size, None))
-    changes = [_unless_edited(directory, change, shipped, edits) for change in changes]
-    changes = [*_leftovers(directory, changes), *changes]
-    space = _room(directory, limit)
+    with explained(f"cannot look at {directory}"):
+        if not directory.is_dir():
+            raise Refused(f"the boot directory {directory} does not exist; is the boot partition mounted?")
+        changes = [_change(directory, prefix + member.path, member, user_files) for member in members]
+        if prefix:
+            coming = {change.path.casefold() for change in changes}
+            for path in _files_below(directory, prefix):
+                if path.casefold() not in coming and not _is_users(path, user_files):
+                    changes.append(Change(path, "remove", 0, (directory / path).lstat().st_size, None))
+        changes = [_unless_edited(directory, change, shipped, edits) for change in changes]
+        changes = [*_leftovers(directory, changes), *changes]
+        space = _room(directory, limit)
+        peak = _peak(directory, changes, space.cluster)
     return BootPlan(
         directory=directory,
         changes=tuple(changes),
-        peak=_peak(directory, changes, space.cluster),
+        peak=peak,
         free=space.free,
         undo_size=sum(
             change.old_size * (2 if change.edited else 1)
@@ -198,25 +208,37 @@ def shipped_by(plan: BootPlan, before: Digests, *, done: bool) -> Digests:
 
 def _leftovers(directory: Path, changes: Sequence[Change]) -> Iterator[Change]:
     """Files that fsck.fat recovered (FSCK0000.REC), which fill the partition, and unfinished ones of ours."""
-    for path in sorted(directory.iterdir()):
-        if _RECOVERED.fullmatch(path.name) and path.is_file():
+    for path in _files_in(directory):
+        if _RECOVERED.fullmatch(path.name):
             yield Change(path.name, "leftover", 0, path.lstat().st_size, None)
     for parent in sorted({(directory / change.path).parent for change in changes}):
-        for path in sorted(parent.glob("*" + SUFFIX)):
-            yield Change(str(path.relative_to(directory)), "leftover", 0, path.lstat().st_size, None)
+        for path in _files_in(parent):
+            if path.name.endswith(SUFFIX):
+                check_leftover(path, Refused)
+                yield Change(str(path.relative_to(directory)), "leftover", 0, path.lstat().st_size, None)
+
+
+def _files_in(directory: Path) -> list[Path]:
+    """Files in a directory that may be missing. No other name is looked at: durable.py says why."""
+    try:
+        with os.scandir(directory) as entries:
+            return sorted(Path(entry.path) for entry in entries if entry.is_file(follow_symlinks=False))
+    except FileNotFoundError:
+        return []
 
 
 def _change(directory: Path, path: str, member: BootMember, user_files: Sequence[str]) -> Change:
     target = directory / path
-    for parent in reversed(target.relative_to(directory).parents):
-        place = directory / parent
-        if place.is_symlink() or (place.exists() and not place.is_dir()):
-            raise Refused(f"{place} must be a directory for the boot file {path}, and it is not; remove it first")
-    try:
-        facts = target.lstat()
-    except FileNotFoundError:
-        action = "user" if _is_users(path, user_files) else "write"
-        return Change(path, action, 0 if action == "user" else member.size, 0, member)
+    with explained(f"cannot look at {target}"):
+        for parent in reversed(target.relative_to(directory).parents):
+            place = directory / parent
+            if place.is_symlink() or (place.exists() and not place.is_dir()):
+                raise Refused(f"{place} must be a directory for the boot file {path}, and it is not; remove it first")
+        try:
+            facts = target.lstat()
+        except FileNotFoundError:
+            action = "user" if _is_users(path, user_files) else "write"
+            return Change(path, action, 0 if action == "user" else member.size, 0, member)
     if _is_users(path, user_files):
         return Change(path, "user", facts.st_size, facts.st_size, member)
     if not stat.S_ISREG(facts.st_mode):
@@ -253,21 +275,25 @@ def _is_users(path: str, user_files: Iterable[str]) -> bool:
 
 
 def _files_below(directory: Path, prefix: str) -> Iterator[str]:
-    for parent, _, names in os.walk(directory / prefix):
+    """Without unfinished ones, and without what is in unfinished directories: durable.py says why."""
+    for parent, directories, names in os.walk(directory / prefix, onerror=_unless_missing):
+        directories[:] = [name for name in directories if not name.endswith(SUFFIX)]
         for name in sorted(names):
-            yield str((Path(parent) / name).relative_to(directory))
+            if not name.endswith(SUFFIX):
+                yield str((Path(parent) / name).relative_to(directory))
+
+
+def _unless_missing(error: OSError) -> None:
+    if not isinstance(error, FileNotFoundError):
+        raise error
 
 
 def _room(directory: Path, limit: int | None) -> Space:
     space = free_space(directory)
     if limit is None:
         return space
-    used = sum(
-        _rounded((Path(parent) / name).lstat().st_size, space.cluster)
-        for parent, _, names in os.walk(directory)
-        for name in names
-        if not name.endswith(SUFFIX)
-    )
+    files = _files_below(directory, "")
+    used = sum(_rounded((directory / path).lstat().st_size, space.cluster) for path in files)
     return Space(min(space.free, max(limit - used, 0)), space.cluster)
 
 

@@ -13,14 +13,25 @@ What FAT asks for beyond that (tests/boot/test_cuts.py looks at every cut):
   that has a new directory in it: a name never points to clusters that the table does not have yet. (Linux sets a
   filesystem read-only when it comes upon such a name.)
 - What is replaced or removed gives its clusters back when nobody has it open. So it is held open until no name on
-  the medium points to it.
+  the medium points to it: signals wait until then, and when a flush fails it stays open until the process ends.
+- A name and the first bytes of a new directory are flushed together, in any order, so a cut can leave a directory of
+  what was in its cluster before. So a directory is made and flushed under another name too, and renamed then. Nobody
+  may look at what is left of that (Linux sets the filesystem read-only here as well), so it is not removed. The
+  renamed directory is flushed before the one that it is in: until then its new name has no first cluster.
+- On a partition that somebody mounted "sync", or flushed in between, a cut can leave the old and the new name of a
+  rename with the same clusters. A leftover is not removed before it is known to have other ones.
 """
 
 import os
+import signal
+import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from fcntl import ioctl
+from itertools import count
 from pathlib import Path
 
+from hupfast.errors import HupfastError
 from hupfast.system import explained
 
 SUFFIX = ".hupfast-new"
@@ -28,6 +39,9 @@ SUFFIX = ".hupfast-new"
 
 _LARGE = 256 * 1024
 """Bytes from which the kernel may write some of a file before all of it is there."""
+
+_FIBMAP = 1
+_SIGNALS = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGHUP})
 
 
 def fsync_path(path: Path) -> None:
@@ -40,18 +54,35 @@ def fsync_path(path: Path) -> None:
 
 
 def make_directory(path: Path, mode: int = 0o755) -> None:
-    """Make a directory and its parents, durably. It may exist. Raises: HupfastError."""
-    if path.is_dir():
-        return
-    make_directory(path.parent)
+    """Make a directory and its parents, durably. It may exist. Raises: HupfastError, MediumError."""
     with explained(f"cannot make the directory {path}"):
+        if path.is_dir():
+            return
+        make_directory(path.parent)
+        beside = _make_beside(path, mode)
+        _flush_table(beside)
+        fsync_path(path.parent)
         try:
-            os.mkdir(path, mode)
-        except FileExistsError:
+            os.rename(beside, path)
+        except OSError:
+            with suppress(OSError), _kept(beside):
+                os.rmdir(beside)
+                fsync_path(path.parent)
             if not path.is_dir():
                 raise
-        _flush_table(path)
+        fsync_path(path)
         fsync_path(path.parent)
+
+
+def _make_beside(path: Path, mode: int) -> Path:
+    """Make a directory under a name that is free. Of one that is there, only the name may be looked at."""
+    taken = {name.casefold() for name in os.listdir(path.parent)}
+    names = (f"{path.name}{number if number > 1 else ''}{SUFFIX}" for number in count(1))
+    while True:
+        beside = path.with_name(next(name for name in names if name.casefold() not in taken))
+        with suppress(FileExistsError):  # of another run, this very moment
+            os.mkdir(beside, mode)
+            return beside
 
 
 def _flush_table(path: Path) -> None:
@@ -65,7 +96,9 @@ def _flush_table(path: Path) -> None:
     if top == path.parent:
         with os.scandir(top) as entries:
             beside = [
-                entry.name for entry in entries if entry.name != path.name and entry.is_dir(follow_symlinks=False)
+                entry.name
+                for entry in entries
+                if not entry.name.endswith(SUFFIX) and entry.is_dir(follow_symlinks=False)
             ]
         top = top / next(iter(beside), "")
     if top != path.parent and top.stat().st_dev == device:
@@ -83,13 +116,14 @@ def write_chunks(path: Path, chunks: Iterator[bytes], mode: int = 0o644, *, size
     """
     Replace the file `path` by the bytes of `chunks`, atomically and durably.
 
-    size: bytes that will come, where that is known: a large file gets its room before its bytes. Nothing of `path`
-    has changed when an exception comes out, whoever raised it (the iterator may). Raises: HupfastError, MediumError.
+    size: bytes that will come, where that is known: a large file gets its room before its bytes. `path` is as it was
+    when an exception comes out, whoever raised it (the iterator may). Only when the flush after the rename failed, or
+    a signal had to wait for it, the new bytes are there. Raises: HupfastError, MediumError.
     """
     beside = path.with_name(path.name + SUFFIX)
-    with explained(f"cannot write {path}"), _held(path):
+    with explained(f"cannot write {path}"):
+        _unlink_durably(beside)
         try:
-            _unlink_durably(beside)
             fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
             try:
                 if size is not None and size >= _LARGE:
@@ -100,12 +134,14 @@ def write_chunks(path: Path, chunks: Iterator[bytes], mode: int = 0o644, *, size
                 for chunk in chunks:
                     write_all(fd, chunk)
                 _flush(path.parent, fd)
-                os.rename(beside, path)
-                _flush(path.parent, fd)
+                with _kept(path):
+                    os.rename(beside, path)
+                    _flush(path.parent, fd)
             finally:
                 os.close(fd)
         except BaseException:
-            _unlink_durably(beside)
+            with suppress(OSError, HupfastError):  # what failed first is what has to be told
+                _unlink_durably(beside)
             raise
 
 
@@ -115,25 +151,72 @@ def _flush(directory: Path, fd: int) -> None:
 
 
 @contextmanager
-def _held(path: Path) -> Iterator[None]:
-    try:
-        fd = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except FileNotFoundError:
+def _kept(path: Path) -> Iterator[None]:
+    """
+    Around what takes the name of a file away, and the flush of that: the file stays open, and no signal comes between.
+    """
+    with _signals_later():
+        try:
+            fd = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except FileNotFoundError:
+            yield
+            return
         yield
-        return
-    try:
-        yield
-    finally:
+        # Not after an exception: the name on the medium may still point to the clusters, and closing would give them
+        # to the next file, or tell the table on the medium that they are free. The end of the process closes it.
         os.close(fd)
 
 
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    try:
+        # One that has come already may raise right here, with the signals blocked.
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _unlink_durably(path: Path) -> None:
-    with _held(path):
+    check_leftover(path)
+    with _kept(path):
         try:
             path.unlink()
         except FileNotFoundError:
             return
         fsync_path(path.parent)
+
+
+def check_leftover(path: Path, error: type[HupfastError] = HupfastError) -> None:
+    """
+    Whether an unfinished file can be removed; any other name can. Raises: `error` when the clusters that removing it
+    would give back are those of the finished file too.
+    """
+    if not path.name.endswith(SUFFIX):
+        return
+    finished = path.with_name(path.name.removesuffix(SUFFIX))
+    block = _first_block(path)
+    if block and block == _first_block(finished):
+        raise error(
+            f"{path} and {finished} are in the same place of the medium since a power cut, so that removing the one"
+            " would damage the other; unmount the partition and run fsck.fat on it"
+        )
+
+
+def _first_block(path: Path) -> int:
+    """0 for none, and where it cannot be told: without root, and on some filesystems."""
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return 0
+    try:
+        block: int = struct.unpack("i", ioctl(fd, _FIBMAP, struct.pack("i", 0)))[0]
+    except OSError:
+        return 0
+    finally:
+        os.close(fd)
+    return block
 
 
 def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -142,6 +225,6 @@ def write_atomic(path: Path, data: bytes, mode: int = 0o644) -> None:
 
 
 def remove_durably(path: Path) -> None:
-    """Remove a file; it may be missing. Raises: HupfastError."""
+    """Remove a file; it may be missing. Raises: HupfastError, MediumError."""
     with explained(f"cannot remove {path}"):
         _unlink_durably(path)

@@ -35,6 +35,7 @@ from hupfast.system import explained
 _BLOCK = 1 << 20
 _TABLE_LIMIT = 64 << 20
 _DIRECTORY_LIMIT = 2 << 20
+_DEPTH_LIMIT = 64
 _READ_LABEL, _DIRECTORY, _LONG = 0x08, 0x10, 0x0F
 
 
@@ -114,9 +115,16 @@ class Fat:
 
     def items(self) -> Iterator[Item]:
         """Everything in it, in the order of its directories, which some boot loaders care for."""
-        yield from self._items(None, "", set())
+        left = self.clusters
+        for item in self._items(None, "", set(), 0):
+            left -= -(-item.size // self._cluster)
+            if left < 0:
+                raise self._damaged("its files are larger than it is")
+            yield item
 
-    def _items(self, cluster: int | None, above: str, seen: set[int | None]) -> Iterator[Item]:
+    def _items(self, cluster: int | None, above: str, seen: set[int | None], depth: int) -> Iterator[Item]:
+        if depth > _DEPTH_LIMIT:
+            raise self._damaged(f"there are directories inside more than {_DEPTH_LIMIT} others")
         if cluster in seen:
             raise self._damaged(f"the directory {above or '/'} is inside itself")
         seen.add(cluster)
@@ -124,7 +132,7 @@ class Fat:
             path = f"{above}/{entry.name}"
             if entry.attributes & _DIRECTORY:
                 yield Item(path, entry.attributes, entry.changed, 0, b"")
-                yield from self._items(entry.cluster, path, seen)
+                yield from self._items(entry.cluster, path, seen, depth + 1)
             else:
                 yield Item(path, entry.attributes, entry.changed, entry.size, self._digest(entry, path))
 

@@ -173,6 +173,8 @@ def read_small(path: Path, limit: int = 1 << 20) -> bytes | None:
             fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except ValueError as error:  # a NUL in what was read as a name
+            raise HupfastError(f"cannot read {str(path)!r}: {error}") from None
         with open(fd, "rb") as file:
             if stat.S_ISDIR(os.fstat(fd).st_mode):
                 raise IsADirectoryError(errno.EISDIR, "it is a directory", str(path))

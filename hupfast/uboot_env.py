@@ -29,6 +29,7 @@ from hupfast.errors import HupfastError, MismatchError
 from hupfast.system import explained, read_small, under
 
 _LIMIT = 16 << 20
+_OFFSET_LIMIT = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -69,8 +70,10 @@ def read_config(config: Path, root: Path) -> tuple[Area, ...]:
             area = Area(under(root, words[0]), int(words[1], 0), int(words[2], 0))
         except (ValueError, IndexError):
             raise HupfastError(f"{config}, line {number}: {line.strip()!r} is not: device offset size") from None
-        if not words[0].startswith("/") or not 16 <= area.size <= _LIMIT:
-            raise HupfastError(f"{config}, line {number}: {line.strip()!r} has no path, or a size that cannot be")
+        if not words[0].startswith("/") or not 16 <= area.size <= _LIMIT or abs(area.offset) >= _OFFSET_LIMIT:
+            raise HupfastError(
+                f"{config}, line {number}: {line.strip()!r} has no path, or an offset or a size that cannot be"
+            )
         areas.append(area)
     if len(areas) not in (1, 2):
         raise HupfastError(f"{config} names {len(areas)} places for the environment; there must be one or two")
@@ -205,6 +208,11 @@ def _write(area: Area, data: bytes, *, in_place: bool) -> None:
     if not _is_device(area.path) and not (in_place and _has(area)):
         whole = bytearray(read_small(area.path, _LIMIT) or b"")
         start = area.offset if area.offset >= 0 else len(whole) + area.offset
+        if start + area.size > _LIMIT:
+            raise HupfastError(
+                f"the U-Boot environment in {area.path} ends beyond {_LIMIT} bytes, which is no place in a file;"
+                " correct fw_env.config"
+            )
         whole.extend(bytes(max(start + area.size - len(whole), 0)))
         whole[start : start + area.size] = data
         write_atomic(area.path, bytes(whole))

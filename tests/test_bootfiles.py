@@ -5,6 +5,7 @@ untouched.
 
 import hashlib
 import os
+import struct
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hupfast import bootfiles
+from hupfast import bootfiles, durable
 from hupfast.bootfiles import BootPlan, apply_boot_files, forget_undo, plan_boot_files, undo_boot_files
 from hupfast.durable import SUFFIX
 from hupfast.errors import HupfastError, MediumError, MismatchError, Refused
@@ -275,3 +276,43 @@ def test_a_limit_counts_what_is_there(place: Place, monkeypatch: pytest.MonkeyPa
     assert place.plan({}, limit=1 << 20).free == (1 << 20) - 3 * 4096
     assert place.plan({}, limit=100).free == 0
     assert place.plan({}).free == 1 << 40
+
+
+def test_a_leftover_with_the_clusters_of_a_file_is_refused(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is removed."""
+    put(place.boot, {"kernel": b"old", "kernel" + SUFFIX: b"half"})
+    monkeypatch.setattr(durable, "ioctl", lambda *_: struct.pack("i", 7))
+    with pytest.raises(Refused, match=r"fsck\.fat"):
+        place.plan({"kernel": b"new"})
+    assert snapshot(place.boot) == {"kernel": b"old", "kernel" + SUFFIX: b"half"}
+
+
+def test_unfinished_directories_are_left_alone(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither they nor what is in them is looked at, counted or removed."""
+    put(place.boot, {"b/kernel": b"old", f"b/overlays{SUFFIX}/junk": b"x", f"b{SUFFIX}/junk": b"x"})
+    lstat = os.lstat
+
+    def looked(path: str | Path) -> os.stat_result:
+        assert SUFFIX not in str(path)
+        return lstat(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "lstat", looked)
+        patch.setattr(Path, "lstat", looked)
+        plan = place.plan({"kernel": b"new", "overlays/one": b"1"}, "b/", limit=1 << 20)
+    assert {change.path for change in plan.changes} == {"b/kernel", "b/overlays/one"}
+    place.apply({"kernel": b"new", "overlays/one": b"1"}, "b/")
+    assert (place.boot / f"b/overlays{SUFFIX}/junk").exists()
+
+
+@pytest.mark.parametrize("call", ["scandir", "lstat"])
+def test_a_damaged_boot_partition_is_a_medium_error(place: Place, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+    """Names that cannot be read are told of, and not taken for missing."""
+    put(place.boot, {"b/kernel": b"old"})
+
+    def fails(path: str | Path) -> None:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(*(Path, "lstat") if call == "lstat" else (os, "scandir"), fails)
+    with pytest.raises(MediumError, match=r"cannot look at .*boot"):
+        place.plan({"kernel": b"new"}, "b/")

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import struct
 import time
 from contextlib import suppress
 from pathlib import Path
@@ -480,3 +481,32 @@ def test_unlike_kernel(tmp_path: Path) -> None:
     assert unlike_kernel(old, device) == []
     write_table(disk, plan(disk).new_table)
     assert unlike_kernel(read_table(disk), device) == [1, 2]
+
+
+def small_fat(path: Path, entries: list[bytes], chain: bytes = b"\xff\xff") -> Fat:
+    """A FAT16 of 5000 clusters of a sector; entries: of the root, then of cluster 2, 3 ... , each one entry long."""
+    boot = bytearray(512)
+    boot[:11] = b"\xeb\x3c\x90mkfs.fat"
+    struct.pack_into("<HBHBHHBHHHII", boot, 11, 512, 1, 1, 1, 16, 0, 0xF8, 20, 0, 0, 0, 5022)
+    boot[510:] = b"\x55\xaa"
+    table = (bytes(4) + chain * len(entries)).ljust(20 * 512, b"\0")
+    path.write_bytes((boot + table + b"".join(entry.ljust(512, b"\0") for entry in entries)).ljust(5022 * 512, b"\0"))
+    return Fat(os.open(path, os.O_RDONLY), 0, 5022 * 512, "it")
+
+
+def test_directories_without_end_are_damage(tmp_path: Path) -> None:
+    """Deeper than anybody makes them: no RecursionError."""
+    inside = [b"D".ljust(11) + b"\x10" + bytes(14) + struct.pack("<HI", 2 + number, 0) for number in range(65)]
+    assert len(list(small_fat(tmp_path / "deep", [*inside[:64], b""]).items())) == 64
+    with pytest.raises(DataError, match="inside more than 64"):
+        list(small_fat(tmp_path / "deeper", [*inside, b""]).items())
+
+
+def test_files_that_are_larger_than_the_filesystem_are_damage(tmp_path: Path) -> None:
+    """Names that all have the same clusters are not read for ever."""
+    size = 512 * 1000
+    name = b"F".ljust(11) + b"\x20" + bytes(14) + struct.pack("<HI", 2, size)
+    fat = small_fat(tmp_path / "disk", [name * 16])
+    fat._table = bytes(4) + b"".join(struct.pack("<H", number) for number in range(3, 1002)) + b"\xff\xff"
+    with pytest.raises(DataError, match="larger than it is"):
+        list(fat.items())

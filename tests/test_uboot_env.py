@@ -14,6 +14,7 @@ from hupfast.errors import HupfastError
 from hupfast.uboot_env import load, parse, read_config, serialize, store
 
 SIZE = 0x1000
+FAR = f"/a 0x{'f' * 40} 4096\n"
 VARIABLES = {"bootcmd": "run a; run b", "root_part": "2", "empty_not": "x=y"}
 
 needs_tools = pytest.mark.skipif(
@@ -176,7 +177,9 @@ def test_only_two_files_or_a_pair_of_files_survive_a_power_cut(tmp_path: Path, d
     assert not load(read_config(board.config, Path("/"))).power_safe
 
 
-@pytest.mark.parametrize("text", ["", "/dev/x 0\n", "/dev/x 0 many\n", "x 0 0x1000\n", "/a 0 4096\n" * 3, "/a 0 1\n"])
+@pytest.mark.parametrize(
+    "text", ["", "/dev/x 0\n", "/dev/x 0 many\n", "x 0 0x1000\n", "/a 0 4096\n" * 3, "/a 0 1\n", FAR]
+)
 def test_a_wrong_config_is_an_error(tmp_path: Path, text: str) -> None:
     """With the path, and the line where there is one."""
     (tmp_path / "config").write_text(text)
@@ -225,3 +228,14 @@ def test_garbage_is_a_value_error(data: bytes, redundant: bool) -> None:
             parse(copy, redundant)
         except ValueError:
             continue
+
+
+def test_a_place_far_behind_in_a_file_is_refused(tmp_path: Path) -> None:
+    """Nothing is written, and no file of that size is made up in memory."""
+    board = Board(tmp_path, 2)
+    board.put(0, 1, {"a": "1"})
+    board.config.write_text(f"{board.files[0]} 0 {SIZE}\n{board.files[1]} 0x10000000000 {SIZE}\n")
+    with pytest.raises(HupfastError, match="ends beyond"):
+        board.store({"a": "2"})
+    assert board.load() == {"a": "1"}
+    assert not board.files[1].exists()

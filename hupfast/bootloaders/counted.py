@@ -24,6 +24,7 @@ from hupfast.slots import Places
 PlacesFunction = Callable[[], Places]
 """Finds the slots, when they are needed."""
 
+_DIGITS = 18
 _SPELLINGS = {"decimal": "{partition}", "hex": "{partition_hex}"}
 
 
@@ -138,6 +139,6 @@ class Counted(ABC):
 
     def _number(self, variables: Mapping[str, str], name: str, default: int, least: int) -> int:
         text = variables.get(name, "").strip() or str(default)
-        if not text.isascii() or not text.isdigit() or int(text) < least:
-            raise HupfastError(f"{self.where} has {name}={text}, which is no number of boots")
+        if not text.isascii() or not text.isdigit() or len(text) > _DIGITS or int(text) < least:
+            raise HupfastError(f"{self.where} has {name}={text[:40]}, which is no number of boots")
         return int(text)

@@ -12,7 +12,8 @@ The loader sorts entries with no tries left behind all others, so a used up tria
 sort-key, machine-id and version (systemd-boot(7), "Boot Loader Specification: Sorting"). A switch is therefore one
 rename: the slot's entry, with a version above that of the other one and its counter in the name, is written
 beside and renamed into place. Stale files of the same entry lose by their version, and are removed after that.
-`confirm` makes the entry without a counter, then removes the one that has it.
+`confirm` makes the entry without a counter, then removes the one that has it. An empty file, which a power cut can
+leave on FAT, is passed over (the loader does so too), and is a stale one.
 
 Keys: `directory` (/boot/loader/entries), `tries` (3), and [bootloader.entries] with an entry's name for each slot.
 A `default` in loader.conf, or one set by `bootctl set-default`, would go before the order, and is refused.
@@ -34,6 +35,7 @@ from hupfast.slots import Slot, find_places
 from hupfast.system import explained, read_small, under
 
 _NAME = re.compile(r"(?P<id>.+?)(?:\+(?P<left>\d+)(?:-(?P<done>\d+))?)?\.conf")
+_DIGITS = 18
 _DEFAULT_VARIABLE = "/sys/firmware/efi/efivars/LoaderEntryDefault-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 
 
@@ -121,9 +123,9 @@ class SystemdBoot:
         self._remove_stale(trial, target)
 
     def _remove_stale(self, slot: str, target: Path) -> None:
-        for entry in self._entries():
-            if entry.slot == slot and entry.path != target:
-                remove_durably(entry.path)
+        for path in self._paths():
+            if self._slot_of(path) == slot and path != target:
+                remove_durably(path)
 
     def _newest(self, slot: str) -> Entry:
         found = [entry for entry in self._entries() if entry.slot == slot]
@@ -134,18 +136,25 @@ class SystemdBoot:
             )
         return max(found, key=lambda entry: entry.rank)
 
-    def _entries(self) -> list[Entry]:
+    def _paths(self) -> list[Path]:
         with explained(f"cannot read the boot entries in {self._directory}"):
-            paths = sorted(self._directory.iterdir())
-        return [entry for path in paths if (entry := self._entry(path)) is not None]
+            return sorted(self._directory.iterdir())
+
+    def _slot_of(self, path: Path) -> str | None:
+        match = _NAME.fullmatch(path.name)
+        return next((slot for slot, name in self._names.items() if match and match["id"] == name), None)
+
+    def _entries(self) -> list[Entry]:
+        return [entry for path in self._paths() if (entry := self._entry(path)) is not None]
 
     def _entry(self, path: Path) -> Entry | None:
-        match = _NAME.fullmatch(path.name)
-        slot = next((slot for slot, name in self._names.items() if match and match["id"] == name), None)
-        if match is None or slot is None:
+        match, slot = _NAME.fullmatch(path.name), self._slot_of(path)
+        if match is None or slot is None or not (data := read_file(path)):
             return None
-        fields = _fields(read_file(path))
-        digits = re.match(r"\d+", fields.get("version", ""))
+        fields = _fields(data)
+        digits = re.match(r"[0-9]+", fields.get("version", ""))
+        if digits and len(digits[0]) > _DIGITS:
+            raise HupfastError(f"the boot entry {path} has a version of more than {_DIGITS} digits; shorten it")
         return Entry(
             slot=slot,
             path=path,

@@ -38,6 +38,7 @@ from hupfast.system import boot_id, read_small, under
 
 MARK = re.compile(r"# hupfast\.trial ?([^\r\n]*)\r?\n")
 _FLAG = "/proc/device-tree/chosen/bootloader/tryboot"
+_SECTION_LIMIT = 256  # characters, of what is only to be told
 _SETTING = re.compile(r"([ \t]*)([a-z_]+)([ \t]*=[ \t]*|[ \t]+)(.*?)\r?", re.DOTALL)
 
 
@@ -64,7 +65,8 @@ def scan(text: str) -> tuple[list[Setting], str]:
         if line.rstrip(" \t\r") == "[all]":
             section = ""
         elif (name := line.strip(" \t\r")).startswith("["):
-            section += "" if section.endswith(name) else name  # filters of different types add up
+            if len(section) < _SECTION_LIMIT and not section.endswith(name):
+                section += name[:_SECTION_LIMIT]  # filters of different types add up
         elif match:
             place, is_exact = start + match.start(4), match[1] == "" and match[3] == "="
             found.append(Setting(match[2], match[4], section, place, start + match.end(4), is_exact))

@@ -127,6 +127,7 @@ def test_a_failed_trial_is_forgotten_by_the_next_switch(case: Case) -> None:
     [
         ({"part": "7"}, "part=7, which is neither of the slots"),
         ({"upgrade_available": "1", "bootcount": "many"}, "bootcount=many, which is no number"),
+        ({"upgrade_available": "1", "bootcount": "9" * 400}, "bootcount=9{40}, which is no number"),
         ({"upgrade_available": "1", "bootlimit": "0"}, "bootlimit=0, which is no number"),
     ],
 )

@@ -181,3 +181,28 @@ def test_what_makes_the_versions_not_decide_is_refused(esp: Esp, path: str, old:
     with pytest.raises(HupfastError, match=reason):
         esp.bootloader.switch("b")
     assert esp.names == names
+
+
+def test_an_empty_entry_is_passed_over_and_removed(tmp_path: Path, places: Places) -> None:
+    """A cut can leave one under a new name; the next switch of either kind works, and cleans up."""
+    for number, (slot, trial) in enumerate((("b", True), ("a", False))):
+        esp = Esp(tmp_path / f"{number}", places)
+        (esp.entries / "hup-b.conf").rename(esp.entries / "hup-b+0-3.conf")
+        (esp.entries / "hup-b+3-0.conf").touch()
+        (esp.entries / "hup-a+2-1.conf").touch()
+        assert esp.bootloader.state().next == "a"
+        esp.bootloader.switch(slot, trial)
+        assert esp.bootloader.state().next == slot
+        assert not (esp.entries / f"hup-{slot}+2-1.conf").exists()
+        esp.bootloader.switch("b")
+        esp.bootloader.confirm()
+        esp.bootloader.switch("a", trial=False)
+        assert esp.names == ["hup-a.conf", "hup-b.conf", "rescue.conf"]
+
+
+def test_a_version_that_is_no_number_of_a_version_is_an_error(tmp_path: Path, places: Places) -> None:
+    """Thousands of digits."""
+    esp = Esp(tmp_path, places)
+    (esp.entries / "hup-b.conf").write_text(f"title b\nversion {'9' * 5000}\nsort-key hup\n")
+    with pytest.raises(HupfastError, match="18 digits"):
+        esp.bootloader.state()

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from hupfast.bootloaders import BootState, tryboot
 from hupfast.bootloaders.autoboot import Autoboot
 from hupfast.bootloaders.autoboot import factory as autoboot_factory
+from hupfast.bootloaders.trial_flag import scan
 from hupfast.bootloaders.tryboot import Tryboot, factory
 from hupfast.errors import HupfastError, Refused
 from hupfast.journal import State, Transaction
@@ -529,3 +530,19 @@ def test_a_profile_of_two_boot_partitions(tmp_path: Path) -> None:
         bootloader.state()
     with pytest.raises(Refused, match="both slots have the same boot partition"):
         autoboot_factory(bootloader_table(tmp_path, "[bootloader.partitions]\na = 2\nb = 2\n"), slots)
+
+
+def test_filters_without_end_do_not_add_up() -> None:
+    """What a setting stands under has a length that can be told, whatever the file."""
+    settings, section = scan("".join(f"[{number:x}]\nb=\n" for number in range(9999)) + f"[{'x' * 99999}]")
+    assert len(settings) == 9999
+    assert max(len(setting.section) for setting in settings) <= len(section) <= 512
+
+
+def test_a_name_that_cannot_be_is_an_error(tmp_path: Path, places: Places) -> None:
+    """A NUL in the name of an included file."""
+    (tmp_path / "boot").mkdir()
+    (tmp_path / "boot/config.txt").write_bytes(b"os_prefix=a/\ninclude extra.txt\0\0\n")
+    bootloader = Tryboot(tmp_path, lambda: places, directory="/boot", template="{device}", prefixes=PREFIXES)
+    with pytest.raises(HupfastError, match="null"):
+        bootloader.facts()
