@@ -77,7 +77,7 @@ def update(
       6   the medium is bad
       7   the source failed: run it again
       9   another update is running
-      10  installed, reboot needed
+      10  reboot needed: it is installed, or the boot partition has grown first
     """
     from hupfast.resume import resume_update
     from hupfast.transaction import update as run_update
