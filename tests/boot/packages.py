@@ -38,6 +38,7 @@ class Apt:
             "APT::Install-Recommends": 0,
             "APT::Sandbox::User": "root",
             "Debug::NoLocking": 1,
+            "Acquire::Retries": 3,
         }
         self._options = [str(word) for key, value in options.items() for word in ("-o", f"{key}={value}")]
         self("update", "-qq")
