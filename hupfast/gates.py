@@ -53,7 +53,7 @@ def warnings(machine: Machine, target: Slot, boot: BootPlan, raw: Sequence[RawCh
     if not target.boot_prefix and any(change.action == "replace" for change in boot.changes):
         found.append(
             "both slots share their boot files: from the first replaced file to the switch, the board boots"
-            " new boot files with the old root file system"
+            " new boot files with the old root file system, and they stay when the update is called off or falls back"
         )
     writes = [change for change in raw if change.action == "write"]
     if writes:

@@ -77,12 +77,14 @@ def install(
                 shipped = _install_boot_files(machine, plan, read)
                 _note_complete(machine, plan, digest)
             else:
-                _switch(machine, plan, shipped)
+                machine.bootloader.switch(plan.target, trial=True)
+                machine.journal.advance("switched")
     except (HupfastError, KeyboardInterrupt) as error:
         _give_up(machine, plan, error)
         raise
     finally:
         critical.close()
+    _tidy_up(machine, plan, shipped)
     save_request(machine.state_directory, None)
     machine.empty_waiting()
     return report
@@ -106,7 +108,8 @@ def grow(machine: Machine, plan: Plan, request: Request | None, announce: Callab
             inhibited(machine.root, wanted=machine.board.hold.inhibit),
         ):
             enlarge(machine, plan.enlargement)
-            services.start()
+            with suppress(HupfastError):  # the reboot that follows starts them too
+                services.start()
     except (HupfastError, KeyboardInterrupt) as error:
         machine.log.note(f"the boot partition has not grown: {error}")
         _drop_request(machine, error)
@@ -187,11 +190,9 @@ def _note_complete(machine: Machine, plan: Plan, digest: str) -> None:
     machine.journal.save(replace(state, transaction=replace(transaction, stage="boot", boot_id=boot_id(machine.root))))
 
 
-def _switch(machine: Machine, plan: Plan, shipped: Digests) -> None:
-    """The bootloader tries the slot; from here on there is nothing to put back."""
-    machine.bootloader.switch(plan.target, trial=True)
-    machine.journal.advance("switched")
-    with suppress(HupfastError):  # what is left over is tidied up by the next command; the switch is made
+def _tidy_up(machine: Machine, plan: Plan, shipped: Digests) -> None:
+    """The switch is made: there is nothing to put back. What does not succeed here, the next command does."""
+    with suppress(HupfastError):
         machine.forget_undo()
         save_shipped(machine.state_directory, shipped)
         note_changed(machine.state_directory, machine.boot_directory, machine.bootloader.changed_files)

@@ -147,21 +147,26 @@ class Machine:
 
     def put_back(self) -> None:
         """
-        Put back what an update has replaced of boot files and raw ranges, unless its switch was made.
+        Put back what an update has replaced of boot files and raw ranges, unless its switch was made, and stands.
 
         The slot is no complete system then any more: its boot files are gone. Raises: HupfastError, MediumError.
         """
         transaction = self.state.transaction
         if transaction is not None and transaction.reached("boot"):
             boot, target = self.bootloader.state(), transaction.target
-            if transaction.reached("switched") or target in (boot.trial, boot.default, boot.failed):
+            if target in (boot.trial, boot.default, boot.failed):
                 self.forget_undo()
+                return
+            if transaction.reached("switched") and not self._has_undo():
                 return
             back = replace(transaction, stage="slot")
             self.journal.save(replace(self.state.with_slot(target, None), transaction=back))
         if (self.raw_undo_directory / "index.json").exists():
             undo_raw(self.raw_undo_directory, self.disk(self.board.slots[0]).path)
         undo_boot_files(self.boot_directory, self.undo_directory)
+
+    def _has_undo(self) -> bool:
+        return any((path / "index.json").exists() for path in (self.undo_directory, self.raw_undo_directory))
 
     def empty_waiting(self) -> None:
         """Remove what a run that was cut off has left in waiting places. Raises: HupfastError."""

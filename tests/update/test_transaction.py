@@ -621,3 +621,26 @@ def test_a_shutdown_keeps_the_request(board: Board, reason: str, kept: bool) -> 
     with pytest.raises(KeyboardInterrupt):
         board.update("2.0", on_stage=stop)
     assert (board.root / "state/request.json").exists() == kept
+
+
+def test_an_interrupt_right_behind_the_switch_takes_everything_back(
+    board: Board, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Switch and boot files go back together, also when the journal has the switch already."""
+    board.profile(lambda text: text.replace('boot_prefix = "a/"\n', "").replace('boot_prefix = "b/"\n', ""))
+    (board.root / "boot/kernel").write_bytes(b"of the factory")
+    advance = Journal.advance
+
+    def interrupted(journal: Journal, stage: str) -> None:
+        advance(journal, stage)
+        if stage == "switched":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "advance", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            board.update("2.0")
+    assert (board.root / "boot/kernel").read_bytes() == b"of the factory"
+    assert board.boot().slot == "a"
+    board.update("2.0")
+    assert board.boot().slot == "b"
