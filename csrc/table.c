@@ -4,18 +4,19 @@
  * for each chunk, in order, and nothing else. All integers are little endian.
  *
  *      0  u32  0x184D2A5C      magic number of a skippable frame
- *      4  u32  size            bytes that follow: 64 + 56 * count + 32
- *      8  8    "HUPCHNK1"
+ *      4  u32  size            bytes that follow: 64 + 88 * count + 32
+ *      8  8    "HUPCHNK2"
  *     16  u64  image size      raw bytes
  *     24  u32  chunk size      raw bytes of each chunk but the last: a power of two, 64 KiB to 64 MiB
  *     28  u32  count           ceil(image size / chunk size)
  *     32  u64  data size       bytes of all the frames after the table
  *     40  32   zero            reserved
- *     72  56 * count           entries
+ *     72  88 * count           entries
  *            u32  length       bytes of the frame: 1 to chunk size + chunk size / 128 + 512
  *            u32  flags        bit 0: every raw byte is zero; the others are zero
  *            32   SHA-256 of the frame
  *            16   XXH3-128 of the raw bytes, canonical
+ *            32   SHA-256 of the raw bytes
  *    end  32   SHA-256 of all bytes before: the name of the table, and so of the image
  */
 #include "table.h"
@@ -26,7 +27,7 @@
 #include "error.h"
 
 static const uint32_t MAGIC = 0x184D2A5C;
-static const char NAME[8] = { 'H', 'U', 'P', 'C', 'H', 'N', 'K', '1' };
+static const char NAME[8] = { 'H', 'U', 'P', 'C', 'H', 'N', 'K', '2' };
 
 enum {
     CHUNK_MIN = 64 << 10,
@@ -101,6 +102,7 @@ struct hup_chunk hup_table_chunk(const uint8_t *data, const struct hup_table_hea
 
     memcpy(chunk.sha256, entry + 8, sizeof chunk.sha256);
     memcpy(chunk.xxh3.bytes, entry + 40, sizeof chunk.xxh3.bytes);
+    memcpy(chunk.raw_sha256, entry + 56, sizeof chunk.raw_sha256);
     return chunk;
 }
 

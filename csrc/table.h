@@ -9,7 +9,7 @@
 
 enum {
     HUP_TABLE_HEADER = 72, /* bytes of the table before its first entry */
-    HUP_TABLE_ENTRY = 56,
+    HUP_TABLE_ENTRY = 88,
     HUP_TABLE_DIGEST = 32, /* bytes after the last entry */
 };
 
@@ -27,8 +27,9 @@ struct hup_chunk {
     uint32_t length; /* bytes of the compressed frame */
     uint32_t raw;    /* bytes of the chunk */
     bool zero;
-    uint8_t sha256[HUP_SHA256_SIZE]; /* of the compressed frame */
-    hup_xxh3 xxh3;                   /* of the raw bytes */
+    uint8_t sha256[HUP_SHA256_SIZE];     /* of the compressed frame */
+    hup_xxh3 xxh3;                       /* of the raw bytes */
+    uint8_t raw_sha256[HUP_SHA256_SIZE]; /* of them too, for bytes that do not come out of the frame */
 };
 
 /* True when data (8 bytes or more) may start a table: the magic number of its frame and its name. */

@@ -220,7 +220,8 @@ class _Packer:
                 level=self._level, write_checksum=False, write_content_size=True
             )
         frame = compressor.compress(data)
-        return Chunk(len(frame), zero, hashlib.sha256(frame).digest(), self._xxh3(data)), frame
+        digest = hashlib.sha256(frame).digest()
+        return Chunk(len(frame), zero, digest, self._xxh3(data), hashlib.sha256(data).digest()), frame
 
 
 class _Output:

@@ -216,7 +216,7 @@ def memory_needed(image: ImageMember) -> int:
         "<II8sQIIQ32x",
         0x184D2A5C,
         table - 8,
-        b"HUPCHNK1",
+        b"HUPCHNK2",
         image.image_size,
         image.chunk_size,
         count,

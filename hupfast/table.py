@@ -5,19 +5,23 @@ A chunked image is an ordinary .zst file: one skippable frame, which is the tabl
 for each chunk, in order, and nothing else. All integers are little endian.
 
      0  u32  0x184D2A5C      magic number of a skippable frame
-     4  u32  size            bytes that follow: 64 + 56 * count + 32
-     8  8    "HUPCHNK1"
+     4  u32  size            bytes that follow: 64 + 88 * count + 32
+     8  8    "HUPCHNK2"
     16  u64  image size      raw bytes
     24  u32  chunk size      raw bytes of each chunk but the last: a power of two, 64 KiB to 64 MiB
     28  u32  count           ceil(image size / chunk size)
     32  u64  data size       bytes of all the frames after the table
     40  32   zero            reserved
-    72  56 * count           entries
+    72  88 * count           entries
           u32  length        bytes of the frame: 1 to chunk size + chunk size / 128 + 512
           u32  flags         bit 0: every raw byte is zero; the others are zero
           32   SHA-256 of the frame
           16   XXH3-128 of the raw bytes, canonical (big endian)
+          32   SHA-256 of the raw bytes
    end  32   SHA-256 of all bytes before: the name of the table, and so of the image
+
+The XXH3 tells an accident, quickly; the SHA-256 of the raw bytes tells an attack, where a chunk is not decoded from
+its frame but found on the board (csrc/survey.c).
 
 This is the side that packs and inspects; csrc/table.c is the side that writes images.
 """
@@ -34,21 +38,22 @@ CHUNK_SIZE_MIN = 1 << 16
 CHUNK_SIZE_MAX = 1 << 26
 
 _HEAD = struct.Struct("<II8sQIIQ32s")
-_ENTRY = struct.Struct("<II32s16s")
+_ENTRY = struct.Struct("<II32s16s32s")
 _MAGIC = 0x184D2A5C
-_NAME = b"HUPCHNK1"
+_NAME = b"HUPCHNK2"
 _DIGEST_SIZE = 32
 _FLAG_ZERO = 1
 
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """One chunk. length: bytes of its frame. zero: all zeroes. sha256: of the frame. xxh3: of raw bytes."""
+    """One chunk. length: bytes of its frame. zero: all zeroes. sha256: of the frame. xxh3, raw_sha256: of raw bytes."""
 
     length: int
     zero: bool
     sha256: bytes
     xxh3: bytes
+    raw_sha256: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,10 @@ def serialize_table(image_size: int, chunk_size: int, chunks: list[Chunk]) -> by
     data_size = sum(chunk.length for chunk in chunks)
     size = table_size(len(chunks)) - 8
     head = _HEAD.pack(_MAGIC, size, _NAME, image_size, chunk_size, len(chunks), data_size, b"")
-    entries = (_ENTRY.pack(chunk.length, _FLAG_ZERO if chunk.zero else 0, chunk.sha256, chunk.xxh3) for chunk in chunks)
+    entries = (
+        _ENTRY.pack(chunk.length, _FLAG_ZERO if chunk.zero else 0, chunk.sha256, chunk.xxh3, chunk.raw_sha256)
+        for chunk in chunks
+    )
     body = b"".join((head, *entries))
     return body + hashlib.sha256(body).digest()
 
@@ -115,10 +123,11 @@ def parse_table(data: bytes, name: str) -> Table:
         raise DigestError(f"the chunk table of {name} is damaged: its own SHA-256 does not fit")
     chunks: list[Chunk] = []
     longest = chunk_size + chunk_size // 128 + 512
-    for length, flags, sha256, xxh3 in _ENTRY.iter_unpack(memoryview(data)[_HEAD.size : end - _DIGEST_SIZE]):
+    entries = memoryview(data)[_HEAD.size : end - _DIGEST_SIZE]
+    for length, flags, sha256, xxh3, raw_sha256 in _ENTRY.iter_unpack(entries):
         if not 1 <= length <= longest or flags & ~_FLAG_ZERO:
             raise DataError(f"the chunk table of {name} is malformed: entry {len(chunks)}: {length}, {flags}")
-        chunks.append(Chunk(length, bool(flags), sha256, xxh3))
+        chunks.append(Chunk(length, bool(flags), sha256, xxh3, raw_sha256))
     table = Table(image_size, chunk_size, tuple(chunks), digest)
     if table.data_size != data_size:
         raise DataError(f"the chunk table of {name} is malformed: its frames make {table.data_size} bytes")

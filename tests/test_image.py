@@ -77,6 +77,7 @@ def test_table_tells_the_truth(image, tmp_path):
         parameters = zstandard.get_frame_parameters(frame)
         assert chunk.sha256 == hashlib.sha256(frame).digest()
         assert chunk.xxh3 == xxhash.xxh3_128(raw).digest()
+        assert chunk.raw_sha256 == hashlib.sha256(raw).digest()
         assert chunk.zero == (raw.count(0) == len(raw))
         assert zstandard.ZstdDecompressor().decompress(frame) == raw
         assert parameters.content_size == len(raw)

@@ -15,7 +15,7 @@ CHUNK = 2**16
 
 def chunks(lengths: list[int]) -> list[Chunk]:
     return [
-        Chunk(length, index % 3 == 0, hashlib.sha256(bytes([index])).digest(), bytes([index] * 16))
+        Chunk(length, index % 3 == 0, hashlib.sha256(bytes([index])).digest(), bytes([index] * 16), bytes([index] * 32))
         for index, length in enumerate(lengths)
     ]
 
@@ -50,11 +50,11 @@ def test_round_trip(size, bits, lengths):
 def test_layout():
     """The bytes lie where the drawing of the format says."""
     magic, size, name, image_size, chunk_size, count, data_size = struct.unpack_from("<II8sQIIQ", GOOD)
-    assert (magic, size, name) == (0x184D2A5C, len(GOOD) - 8, b"HUPCHNK1")
+    assert (magic, size, name) == (0x184D2A5C, len(GOOD) - 8, b"HUPCHNK2")
     assert (image_size, chunk_size, count, data_size) == (3 * CHUNK - 5, CHUNK, 3, 600)
     assert GOOD[40:72] == bytes(32)
-    assert struct.unpack_from("<II", GOOD, 72 + 56) == (200, 0)
-    assert GOOD[72 + 56 + 8 : 72 + 56 + 40] == hashlib.sha256(b"\1").digest()
+    assert struct.unpack_from("<II", GOOD, 72 + 88) == (200, 0)
+    assert GOOD[72 + 88 + 8 : 72 + 88 + 40] == hashlib.sha256(b"\1").digest()
     assert GOOD[-32:] == hashlib.sha256(GOOD[:-32]).digest()
 
 
@@ -88,7 +88,7 @@ def test_cut_short(cut):
         (32, struct.pack("<Q", 599), "make 600 bytes"),
         (50, b"\1", "needs a newer hupfast"),
         (72, struct.pack("<I", 0), "entry 0"),
-        (72 + 112, struct.pack("<I", CHUNK + CHUNK // 128 + 513), "entry 2"),
+        (72 + 176, struct.pack("<I", CHUNK + CHUNK // 128 + 513), "entry 2"),
         (76, struct.pack("<I", 2), "entry 0"),
         (0, b"\0", "no chunked image"),
     ],

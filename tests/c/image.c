@@ -90,7 +90,7 @@ void image_sign_table(struct bytes *chunked)
 
 struct bytes image_chunked(const uint8_t *data, size_t size, uint32_t chunk_size)
 {
-    size_t count = (size + chunk_size - 1) / chunk_size, table = 72 + 56 * count + 32;
+    size_t count = (size + chunk_size - 1) / chunk_size, table = 72 + 88 * count + 32;
     struct bytes image = allocate(table);
 
     memset(image.data, 0, table);
@@ -98,17 +98,18 @@ struct bytes image_chunked(const uint8_t *data, size_t size, uint32_t chunk_size
         size_t raw = size - i * chunk_size < chunk_size ? size - i * chunk_size : chunk_size;
         const uint8_t *from = data + i * chunk_size;
         struct bytes frame = image_frame(from, raw, 3, 1, 0, 0);
-        uint8_t *entry = image.data + 72 + 56 * i;
+        uint8_t *entry = image.data + 72 + 88 * i;
         hup_xxh3 digest = hup_digest_xxh3(from, raw);
         put_le(entry, frame.size, 4);
         put_le(entry + 4, hup_all_zero(from, raw), 4);
         hup_digest_sha256(frame.data, frame.size, entry + 8);
         memcpy(entry + 40, digest.bytes, sizeof digest.bytes);
+        hup_digest_sha256(from, raw, entry + 56);
         image = image_join(image, frame);
     }
     put_le(image.data, 0x184D2A5C, 4);
     put_le(image.data + 4, table - 8, 4);
-    memcpy(image.data + 8, "HUPCHNK1", 8);
+    memcpy(image.data + 8, "HUPCHNK2", 8);
     put_le(image.data + 16, size, 8);
     put_le(image.data + 24, chunk_size, 4);
     put_le(image.data + 28, count, 4);

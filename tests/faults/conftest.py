@@ -191,12 +191,15 @@ def chunked(raw: bytes, size: int) -> bytes:
     pieces = [raw[at : at + size] for at in range(0, len(raw), size)]
     frames = [zstandard.ZstdCompressor(3).compress(piece) for piece in pieces]
     entries = b"".join(
-        struct.pack("<II", len(frame), not any(piece)) + hashlib.sha256(frame).digest() + xxhash.xxh3_128_digest(piece)
+        struct.pack("<II", len(frame), not any(piece))
+        + hashlib.sha256(frame).digest()
+        + xxhash.xxh3_128_digest(piece)
+        + hashlib.sha256(piece).digest()
         for piece, frame in zip(pieces, frames, strict=True)
     )
     data = b"".join(frames)
     head = struct.pack(
-        "<II8sQIIQ32x", 0x184D2A5C, 64 + len(entries) + 32, b"HUPCHNK1", len(raw), size, len(pieces), len(data)
+        "<II8sQIIQ32x", 0x184D2A5C, 64 + len(entries) + 32, b"HUPCHNK2", len(raw), size, len(pieces), len(data)
     )
     table = head + entries
     return table + hashlib.sha256(table).digest() + data

@@ -25,7 +25,7 @@ CHECKED = ["zst", "gz", "xz", "bz2"]
 HEADER = {"zst": 14, "gz": 10, "xz": 12, "bz2": 10}
 """Bytes at the start that the checksum of the raw bytes does not stand for."""
 
-TABLE = 72 + 56 * 6 + 32
+TABLE = 72 + 88 * 6 + 32
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ def flip(data, offset, bit=3):
 def frame_spans(chunked):
     """Where the frame of each chunk is in a chunked image."""
     spans, at = [], TABLE
-    for entry in range(72, TABLE - 32, 56):
+    for entry in range(72, TABLE - 32, 88):
         length = int.from_bytes(chunked[entry : entry + 4], "little")
         spans.append((at, at + length))
         at += length
