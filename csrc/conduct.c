@@ -40,10 +40,12 @@ static int identify(struct hup_run *run, hup_error *error)
     size_t got;
     hup_image image;
     hup_config config = run->config;
-    int status = hup_input_peek(&run->input, HUP_PROBE_SIZE, &data, &got);
+    bool survey = hup_run_surveys(run);
+    int status = hup_input_peek(&run->input, survey ? HUP_TABLE_HEADER : HUP_PROBE_SIZE, &data, &got);
 
     if (!status)
-        status = hup_image_identify(data, got, config.format, &image, &run->table_header, error);
+        status = hup_image_identify(data, got, survey ? HUP_FORMAT_CHUNKED : config.format, &image, &run->table_header,
+                                    error);
     if (status)
         return status;
     run->format = image.format;
@@ -54,6 +56,7 @@ static int identify(struct hup_run *run, hup_error *error)
 
     struct hup_demand demand = hup_image_demand(&image, &run->table_header);
     demand.compare = hup_run_compares(run);
+    demand.surveyors = survey ? HUP_SURVEYORS : 0;
     status = hup_layout_divide(&config, &demand, &run->layout, error);
     if (!status)
         status = prepare_target(run, &image, error);
@@ -64,6 +67,8 @@ static int identify(struct hup_run *run, hup_error *error)
     if (status)
         return status;
     run->has_ring = true;
+    if (survey)
+        hup_survey_head_known(run);
     run->records.unit = image.format == HUP_FORMAT_CHUNKED ? image.chunk_size : run->layout.block;
     return image.format == HUP_FORMAT_CHUNKED ? hup_decode_table(run, error) : HUP_OK;
 }
@@ -93,12 +98,34 @@ static int check_input(struct hup_run *run, hup_error *error)
     return hup_fail(error, HUP_E_DIGEST, 0, 0, "the image does not have the SHA-256 that was promised");
 }
 
+/* Join the surveyors; what they have found is known then. */
+static int finish_survey(struct hup_run *run)
+{
+    uint64_t there, copied;
+
+    if (hup_run_surveys(run))
+        hup_survey_join(run);
+    if (hup_gate_stopped(&run->gate))
+        return HUP_E_CANCELLED;
+    if (hup_run_surveys(run))
+        hup_survey_sum(run, &there, &copied, &run->needed);
+    if (run->config.mode == HUP_MODE_SURVEY) {
+        atomic_store(&run->unchanged, there);
+        atomic_store(&run->copied, copied);
+    }
+    return HUP_OK;
+}
+
 /* Decoders on this side of the block ring, the target's threads on the other. */
 static int transfer(struct hup_run *run, hup_error *error)
 {
     struct hup_drain *drain;
     int status = hup_drain_start(run, &drain, error);
 
+    if (!status && hup_run_surveys(run))
+        status = hup_survey_start(run, error);
+    if (!status)
+        status = hup_mark_start(run, error);
     if (!status)
         status = decode(run, error);
     if (!status)
@@ -106,7 +133,18 @@ static int transfer(struct hup_run *run, hup_error *error)
     if (status && !hup_gate_stopped(&run->gate))
         hup_gate_fail(&run->gate, error);
     hup_drain_join(drain);
-    return hup_gate_stopped(&run->gate) ? HUP_E_CANCELLED : HUP_OK;
+    hup_mark_stop(run);
+    return finish_survey(run);
+}
+
+/* Only find out what a write would ask for. */
+static int survey_only(struct hup_run *run, hup_error *error)
+{
+    int status = hup_survey_start(run, error);
+
+    if (status)
+        hup_gate_fail(&run->gate, error);
+    return finish_survey(run);
 }
 
 /* A chunked image tells the digest of each chunk, so that the target can be checked without the chunks. */
@@ -137,7 +175,9 @@ static int stages(struct hup_run *run, hup_error *error)
 
     if (!status) {
         by_table = run->config.mode == HUP_MODE_VERIFY && run->format == HUP_FORMAT_CHUNKED && !run->ranges.items;
-        status = by_table ? take_records(run, error) : transfer(run, error);
+        status = by_table                              ? take_records(run, error)
+                 : run->config.mode == HUP_MODE_SURVEY ? survey_only(run, error)
+                                                       : transfer(run, error);
     }
     uint64_t transferred = hup_clock_ns();
     run->write_ns = transferred - start;

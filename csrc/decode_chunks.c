@@ -57,6 +57,7 @@ struct worker {
 struct piece {
     uint32_t index;
     struct hup_chunk chunk;
+    enum hup_verdict verdict; /* FETCH: it comes as a frame */
     const uint8_t *frame;
     uint64_t offset;   /* of its raw bytes in the image */
     uint64_t sequence; /* its first block in the ring */
@@ -81,12 +82,18 @@ static int claim(struct worker *worker, struct piece *piece, hup_error *error)
             .chunk = hup_table_chunk(run->table, header, index),
             .offset = (uint64_t)index * header->chunk_size,
             .sequence = (uint64_t)index * blocks,
+            .verdict = hup_run_surveys(run) ? hup_survey_verdict(run, index) : HUP_VERDICT_FETCH,
             .input = chunks->consumed,
         };
-        status =
-            hup_ring_reserve(&run->ring, piece->sequence + (piece->chunk.raw + run->ring.block - 1) / run->ring.block);
+        if (piece->verdict == HUP_VERDICT_OPEN)
+            status = HUP_E_CANCELLED;
         if (!status)
+            status = hup_ring_reserve(&run->ring,
+                                      piece->sequence + (piece->chunk.raw + run->ring.block - 1) / run->ring.block);
+        if (!status && piece->verdict == HUP_VERDICT_FETCH)
             status = hup_input_claim(&run->input, worker->index, piece->chunk.length, &piece->frame, &got);
+        else
+            got = piece->chunk.length;
         chunks->consumed += got;
         if (!status && got < piece->chunk.length)
             status = hup_fail(error, HUP_E_FORMAT, chunks->consumed, 0,
@@ -141,6 +148,16 @@ static int apply_map(struct worker *worker, const struct piece *piece, const uin
     return status;
 }
 
+/* The target has it: only the blocks' turn is taken. */
+static void pass(struct hup_run *run, const struct piece *piece)
+{
+    uint32_t block = run->ring.block;
+
+    for (uint32_t at = 0, i = 0; at < piece->chunk.raw; at += block, i++)
+        hup_ring_pass(&run->ring, piece->sequence + i, piece->offset + at,
+                      piece->chunk.raw - at < block ? piece->chunk.raw - at : block);
+}
+
 static void publish(struct hup_run *run, const struct piece *piece, const uint8_t *data)
 {
     uint32_t block = run->ring.block;
@@ -161,8 +178,14 @@ static int decode_next(struct worker *worker, hup_error *error)
     if (status <= 0)
         return status;
     uint8_t *data = hup_ring_data(&run->ring, piece.sequence);
-    status = decode(worker, &piece, data, error);
-    hup_input_release(&run->input, worker->index);
+    status = HUP_OK;
+    if (piece.verdict == HUP_VERDICT_COPY) {
+        status = hup_survey_copy(run, piece.index, &piece.chunk, data, error);
+        atomic_fetch_add(&run->copied, piece.chunk.raw);
+    } else if (piece.verdict == HUP_VERDICT_FETCH) {
+        status = decode(worker, &piece, data, error);
+        hup_input_release(&run->input, worker->index);
+    }
     if (!status && run->ranges.items) {
         if (piece.chunk.zero)
             memset(data, 0, piece.chunk.raw);
@@ -172,7 +195,10 @@ static int decode_next(struct worker *worker, hup_error *error)
     }
     if (status)
         return status;
-    publish(run, &piece, data);
+    if (piece.verdict == HUP_VERDICT_THERE)
+        pass(run, &piece);
+    else
+        publish(run, &piece, data);
     atomic_fetch_add(&run->decoded, piece.chunk.raw);
     return 1;
 }

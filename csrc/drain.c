@@ -51,7 +51,10 @@ static bool join(struct hup_zeroes *zeroes, uint64_t offset, uint64_t length)
 static int put_zeroes(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
 {
     pthread_mutex_lock(&run->gate.lock);
-    bool joined = join(&run->zeroes, offset, length);
+    /* A chunk with data is durable from the next mark on, and its zeroes too then. */
+    bool now =
+        run->config.mark_ms && run->format == HUP_FORMAT_CHUNKED && run->layout.block < run->table_header.chunk_size;
+    bool joined = !now && join(&run->zeroes, offset, length);
     pthread_mutex_unlock(&run->gate.lock);
     atomic_fetch_add(&run->zeroed, length);
     return joined ? HUP_OK : hup_target_zero(&run->target, offset, length, error);
@@ -69,15 +72,16 @@ static int put_tail(struct hup_run *run, uint64_t offset, const uint8_t *data, s
 
 int hup_drain_finish(struct hup_run *run, hup_error *error)
 {
-    enum { STEP = 64 << 20 }; /* zeroes at a time, so that a cancel is heard */
+    /* Zeroes at a time, so that a cancel is heard, and the application does not wait. */
+    const uint64_t most = run->pace.rate ? 4 << 20 : 64 << 20;
     int status = HUP_OK;
 
     for (size_t i = 0; i < run->zeroes.count && !status; i++) {
         struct hup_extent *extent = &run->zeroes.extents[i];
         while (extent->length && !status) {
-            uint64_t step = extent->length < STEP ? extent->length : STEP;
-            status = hup_gate_stopped(&run->gate) ? HUP_E_CANCELLED
-                                                  : hup_target_zero(&run->target, extent->offset, step, error);
+            uint64_t step = extent->length < most ? extent->length : most;
+            status = hup_pace_wait(&run->pace, step) ? hup_target_zero(&run->target, extent->offset, step, error)
+                                                     : HUP_E_CANCELLED;
             extent->offset += step;
             extent->length -= step;
         }
@@ -140,6 +144,9 @@ static int put_part(struct worker *worker, uint64_t offset, const uint8_t *data,
     }
     size_t rest = size % run->target.align, whole = size - rest;
     int status = HUP_OK;
+
+    if (!zero && !hup_pace_wait(&run->pace, size))
+        return HUP_E_CANCELLED;
     if (whole && zero) {
         status = put_zeroes(run, offset, whole, error);
     } else if (whole) {
@@ -159,6 +166,10 @@ static int put_block(struct worker *worker, const struct hup_block *block, uint8
 
     if (run->config.mode == HUP_MODE_CHECK)
         return HUP_OK;
+    if (block->there) {
+        atomic_fetch_add(&run->unchanged, block->size);
+        return HUP_OK;
+    }
     if (block->zero && (hup_run_compares(run) || block->size % run->target.align))
         memset(data, 0, block->size); /* a decoder only flags zeroes; here they are looked at */
     for (uint64_t at = block->offset; !status && hup_ranges_next(&run->ranges, &at, end, &until); at = until) {
@@ -180,7 +191,8 @@ static void *drain_blocks(void *argument)
         const struct hup_block *block = hup_ring_block(&run->ring, sequence);
         uint32_t size = block->size;
         if (put_block(worker, block, hup_ring_data(&run->ring, sequence), &error)) {
-            hup_gate_fail(&run->gate, &error);
+            if (!hup_gate_stopped(&run->gate))
+                hup_gate_fail(&run->gate, &error);
             break;
         }
         hup_ring_release(&run->ring, sequence);

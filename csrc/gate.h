@@ -12,7 +12,7 @@
 
 #include "hupfast.h"
 
-enum { HUP_GATE_CONDITIONS = 8 };
+enum { HUP_GATE_CONDITIONS = 12 };
 
 struct hup_gate {
     pthread_mutex_t lock;

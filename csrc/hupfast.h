@@ -40,7 +40,9 @@ typedef enum {
     HUP_E_MEDIUM = -8,     /* the target failed a write, a flush or a read: sys_errno, `offset`, `length` */
     HUP_E_MISMATCH = -9,   /* the target does not hold the image at [offset, offset + length) */
     HUP_E_TOO_LARGE = -10, /* an image of unknown size ran over the target's end; the target is written */
-    HUP_E_CANCELLED = -11  /* hup_writer_cancel was called */
+    HUP_E_CANCELLED = -11, /* hup_writer_cancel was called */
+    HUP_E_STALE = -12      /* the older system has changed while chunks were copied from it: run again, all is as with
+                              HUP_E_SOURCE */
 } hup_status;
 
 /* Why a call failed. Owned by the caller, written on failure only. */
@@ -57,7 +59,8 @@ typedef struct {
 typedef enum {
     HUP_MODE_WRITE = 0,  /* write the image onto the target */
     HUP_MODE_VERIFY = 1, /* compare the target with the image; write nothing */
-    HUP_MODE_CHECK = 2   /* decode the image and check every digest; there is no target */
+    HUP_MODE_CHECK = 2,  /* decode the image and check every digest; there is no target */
+    HUP_MODE_SURVEY = 3  /* with HUP_SURVEY: find out what a write would ask for; write nothing */
 } hup_mode;
 
 /* How the bytes that are fed in are to be understood. */
@@ -73,7 +76,9 @@ enum {
     HUP_READ_BACK = 1,      /* after the flush, read the target past every cache and compare */
     HUP_SKIP_UNCHANGED = 2, /* read each block of the target first, and leave it alone when it is equal */
     HUP_CREATE = 4,         /* make the target as a regular file; fail when it exists; a failed run removes it */
-    HUP_BUFFERED = 8        /* do not try O_DIRECT */
+    HUP_BUFFERED = 8,       /* do not try O_DIRECT */
+    HUP_SURVEY = 16 /* a chunked image: look first for its chunks on the target and in the older system; the input
+                       is then not the whole image, but what hup_writer_next_range asks for */
 };
 
 /* A part of the raw image that is to be written. */
@@ -100,6 +105,12 @@ typedef struct {
     size_t range_count;
     const uint8_t *sha256;       /* 32 bytes: the digest that the bytes fed in must have; or NULL */
     const uint8_t *table_sha256; /* 32 bytes: the digest that the chunk table must have; or NULL */
+    const char *older; /* HUP_SURVEY: device or file with an older system; chunks that are equal at the same place are
+                          copied from it, and looked at again on the way; it may be in use; or NULL */
+    uint64_t trusted;  /* HUP_SURVEY: hup_progress.durable of a run of the same table that was cut off; the last chunks
+                          of it are read again before the rest is believed */
+    uint32_t mark_ms;  /* a chunked image: flush so often while writing, for hup_progress.durable; 0: not */
+    uint64_t rate;     /* bytes a second that target and older system are read and written with; 0: no limit */
 } hup_config;
 
 typedef enum {
@@ -116,6 +127,7 @@ typedef struct {
     uint64_t decoded;    /* bytes of raw image decoded */
     uint64_t done;       /* bytes of raw image that this phase is finished with */
     uint64_t image_size; /* UINT64_MAX while unknown; an estimate until the input has ended, for ordinary zstd */
+    uint64_t durable;    /* with mark_ms: bytes from the start that are flushed, but for chunks of zeroes */
 } hup_progress;
 
 /* What a run did. Times are nanoseconds of wall clock. */
@@ -131,7 +143,9 @@ typedef struct {
     uint64_t image_size;
     uint64_t written;   /* bytes written as data */
     uint64_t zeroed;    /* bytes zeroed without sending data */
-    uint64_t unchanged; /* bytes left alone by HUP_SKIP_UNCHANGED */
+    uint64_t unchanged; /* bytes left alone by HUP_SKIP_UNCHANGED or HUP_SURVEY */
+    uint64_t copied;    /* bytes that came from the older system; they are among those written */
+    uint64_t needed;    /* HUP_SURVEY: bytes of input that were asked for, or would be */
     uint64_t unmapped;  /* bytes outside the ranges */
     uint64_t write_ns;
     uint64_t flush_ns;
@@ -170,8 +184,15 @@ int hup_writer_acquire(hup_writer *writer, uint32_t timeout_ms, void **memory, s
 /* The first `used` bytes of the acquired memory are input now. 0 gives all of it back. */
 int hup_writer_commit(hup_writer *writer, size_t used, hup_error *error);
 
+/* HUP_SURVEY: where the next bytes of input are in the image file, and how many. What is put in must be just these, in
+ * order. Waits until that is known, timeout_ms at most, and returns HUP_RUNNING when it is not by then. *length is 0
+ * when nothing more is needed: then call hup_writer_end. */
+int hup_writer_next_range(hup_writer *writer, uint32_t timeout_ms, uint64_t *offset, uint64_t *length,
+                          hup_error *error);
+
 /* Let the engine read the image from fd, on a thread of its own: from its current position, `length` bytes
- * (UINT64_MAX: to its end). Then the input has ended. fd is borrowed until close. Returns at once. */
+ * (UINT64_MAX: to its end). Then the input has ended. fd is borrowed until close. Returns at once. With HUP_SURVEY
+ * the fd can seek, and no more of it is read than is needed. */
 int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *error);
 
 /* There is no more input. Returns at once. */

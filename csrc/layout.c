@@ -4,6 +4,7 @@
  *   zstd      input ring + slack (a zstd block)  block ring (window + a zstd block, at least) + slack   1 decoder
  *   chunked   input ring + slack (a frame)       block ring (whole chunks)          table   1 decoder a worker
  *   compare   one block for each thread at the target, to read into
+ *   survey    one block for each surveyor
  *
  * The block ring of an ordinary zstd image is the decoder's window as well: what is on its way to the target is
  * also the history that later blocks refer to, so that no byte is held twice, and none is copied. */
@@ -79,7 +80,7 @@ static uint64_t total(const struct hup_demand *demand, const struct hup_layout *
 {
     return layout->input + layout->input_slack + layout->ring_slack + layout->workers * decoder_size(demand) +
            demand->table_size + (uint64_t)layout->block * layout->block_count +
-           (demand->compare ? (uint64_t)layout->block * layout->depth : 0);
+           (uint64_t)layout->block * (demand->surveyors + (demand->compare ? layout->depth : 0));
 }
 
 /* The layout of the least memory for this many workers and this block. */

@@ -23,6 +23,7 @@ struct hup_demand {
     uint32_t chunk_size; /* chunked */
     uint64_t table_size; /* chunked: bytes of the table, which stays in memory */
     int compare;         /* each thread at the target needs a block of its own to read into */
+    uint32_t surveyors;  /* threads that need one too */
 };
 
 /* What it gets. Every number is bytes, except the counts. */

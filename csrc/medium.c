@@ -30,7 +30,7 @@ static bool again(int number, unsigned *tries)
 }
 
 /* Push what was written through the page cache to the medium, and out of the cache. */
-static int settle(struct hup_target *target, uint64_t offset, size_t size, hup_error *error)
+static int write_back(struct hup_target *target, uint64_t offset, size_t size, hup_error *error)
 {
     int flags = SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE | SYNC_FILE_RANGE_WAIT_AFTER;
 
@@ -74,7 +74,7 @@ int hup_target_write(struct hup_target *target, uint64_t offset, const void *dat
         offset += step;
         left -= step;
     }
-    return atomic_load(&target->direct) ? HUP_OK : settle(target, start, size, error);
+    return atomic_load(&target->direct) ? HUP_OK : write_back(target, start, size, error);
 }
 
 int hup_target_write_tail(struct hup_target *target, uint64_t offset, const void *data, size_t size, hup_error *error)
@@ -202,7 +202,7 @@ int hup_target_extend(struct hup_target *target, uint64_t image_size, hup_error 
     return HUP_OK;
 }
 
-int hup_target_flush(struct hup_target *target, hup_error *error)
+int hup_target_settle(struct hup_target *target, hup_error *error)
 {
     int done;
 
@@ -212,6 +212,15 @@ int hup_target_flush(struct hup_target *target, hup_error *error)
     if (done < 0)
         return hup_fail_errno(error, HUP_E_MEDIUM, errno, 0, 0,
                               "flushing the target failed, so what was written may be lost");
+    return HUP_OK;
+}
+
+int hup_target_flush(struct hup_target *target, hup_error *error)
+{
+    int status = hup_target_settle(target, error);
+
+    if (status)
+        return status;
     /* What a tail or a buffered write left in the page cache must not answer the read-back. */
     posix_fadvise(target->fd, 0, 0, POSIX_FADV_DONTNEED);
     return HUP_OK;

@@ -45,6 +45,8 @@ static int digest_unit(struct reader *reader, uint64_t from, uint64_t end, bool 
         if (until - at > run->layout.block)
             until = at + run->layout.block;
         size_t size = (size_t)(until - at), got;
+        if (!hup_pace_wait(&run->pace, size))
+            return HUP_E_CANCELLED;
         int status = hup_target_read(&run->target, at, reader->memory, size, &got, error);
         if (status)
             return status;
@@ -85,7 +87,7 @@ static void *read_units(void *argument)
     hup_error error;
 
     while (!hup_gate_stopped(&run->gate) && (index = atomic_fetch_add(reader->next, 1)) < run->records.count)
-        if (check_unit(reader, index, &error))
+        if (check_unit(reader, index, &error) && !hup_gate_stopped(&run->gate))
             hup_gate_fail(&run->gate, &error);
     return NULL;
 }

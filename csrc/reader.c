@@ -110,6 +110,29 @@ static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *
     return status ? status : got > 0;
 }
 
+/* With a survey: only what it asks for, each range from its place in the file. */
+static int read_ranges(struct hup_reader *reader, struct cache *cache, hup_error *error)
+{
+    uint64_t end = reader->length, offset, length, done;
+    int status;
+
+    while (!(status = hup_survey_next_range(reader->run, UINT32_MAX, &offset, &length, error)) && length) {
+        if (offset + length > end)
+            return hup_fail(error, HUP_E_FORMAT, end, 0, "the image is cut short: it has %" PRIu64 " bytes", end);
+        if (lseek(reader->fd, (off_t)(cache->start + offset), SEEK_SET) < 0)
+            return hup_fail_errno(error, HUP_E_SOURCE, errno, offset, length, "cannot find %" PRIu64 " in the image",
+                                  offset);
+        cache->position = cache->start + offset;
+        reader->length = length;
+        done = 0;
+        while (done < length && (status = read_piece(reader, cache, &done, error)) > 0)
+            ;
+        if (status < 0 || done < length)
+            return status;
+    }
+    return status;
+}
+
 static void *read_all(void *argument)
 {
     struct hup_reader *reader = argument;
@@ -118,8 +141,11 @@ static void *read_all(void *argument)
     hup_error error = { 0 };
     int status;
 
-    while ((status = read_piece(reader, &cache, &done, &error)) > 0)
-        ;
+    if (hup_run_surveys(reader->run))
+        status = read_ranges(reader, &cache, &error);
+    else
+        while ((status = read_piece(reader, &cache, &done, &error)) > 0)
+            ;
     cache_close(&cache, reader->fd);
     if (status < 0 && !hup_gate_stopped(&reader->run->gate))
         hup_gate_fail(&reader->run->gate, &error);

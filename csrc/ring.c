@@ -85,18 +85,29 @@ int hup_ring_reserve(struct hup_ring *ring, uint64_t end)
     return stopped ? HUP_E_CANCELLED : HUP_OK;
 }
 
-void hup_ring_publish(struct hup_ring *ring, uint64_t sequence, uint64_t offset, uint32_t size, bool zero)
+static void publish(struct hup_ring *ring, uint64_t sequence, uint64_t offset, uint32_t size, bool zero, bool there)
 {
     struct hup_block *block = hup_ring_block(ring, sequence);
 
     block->offset = offset;
     block->size = size;
     block->zero = zero;
+    block->there = there;
     pthread_mutex_lock(&ring->gate->lock);
     block->state = HUP_BLOCK_READY;
     if (sequence == ring->taken)
         pthread_cond_signal(&ring->ready);
     pthread_mutex_unlock(&ring->gate->lock);
+}
+
+void hup_ring_publish(struct hup_ring *ring, uint64_t sequence, uint64_t offset, uint32_t size, bool zero)
+{
+    publish(ring, sequence, offset, size, zero, false);
+}
+
+void hup_ring_pass(struct hup_ring *ring, uint64_t sequence, uint64_t offset, uint32_t size)
+{
+    publish(ring, sequence, offset, size, false, true);
 }
 
 void hup_ring_finish(struct hup_ring *ring, uint64_t total)
@@ -144,4 +155,14 @@ void hup_ring_release(struct hup_ring *ring, uint64_t sequence)
     hup_ring_block(ring, sequence)->state = HUP_BLOCK_FREE;
     pthread_cond_signal(&ring->free);
     pthread_mutex_unlock(&ring->gate->lock);
+}
+
+uint64_t hup_ring_released(struct hup_ring *ring)
+{
+    /* A slot that is not leaving was released since it was taken, though another block may be in it by now. */
+    while (ring->released < ring->taken &&
+           (hup_ring_block(ring, ring->released)->state != HUP_BLOCK_LEAVING ||
+            hup_ring_block(ring, ring->released)->offset != ring->released * ring->block))
+        ring->released++;
+    return ring->released;
 }

@@ -11,6 +11,7 @@ struct hup_block {
     uint64_t offset; /* in the image */
     uint32_t size;   /* bytes; smaller than a block at the end of the image only */
     bool zero;       /* every byte is zero, and the memory need not say so */
+    bool there;      /* the target has it already, and the memory has nothing */
     enum { HUP_BLOCK_FREE, HUP_BLOCK_FILLING, HUP_BLOCK_READY, HUP_BLOCK_LEAVING } state;
 };
 
@@ -24,6 +25,7 @@ struct hup_ring {
     struct hup_block *blocks; /* owned */
     uint64_t reserved;        /* blocks before this one have been reserved */
     uint64_t taken;           /* and before this one, taken */
+    uint64_t released;        /* and before this one, released; see hup_ring_released */
     uint64_t total;           /* blocks of the image; UINT64_MAX while unknown */
     uint64_t wait_ns;         /* time that decoders waited for a free block */
     pthread_cond_t free, ready;
@@ -48,11 +50,17 @@ int hup_ring_reserve(struct hup_ring *ring, uint64_t end);
 /* A filled block may go to the target. */
 void hup_ring_publish(struct hup_ring *ring, uint64_t sequence, uint64_t offset, uint32_t size, bool zero);
 
+/* The same for a block that the target has already. */
+void hup_ring_pass(struct hup_ring *ring, uint64_t sequence, uint64_t offset, uint32_t size);
+
 /* There are no blocks from `total` on. */
 void hup_ring_finish(struct hup_ring *ring, uint64_t total);
 
 /* Take the next block in order: 1 and its number, 0 at the end. Negative: the run is over. */
 int hup_ring_take(struct hup_ring *ring, uint64_t *sequence);
 void hup_ring_release(struct hup_ring *ring, uint64_t sequence);
+
+/* All blocks before this one have been released. Under the gate's lock, by one thread. */
+uint64_t hup_ring_released(struct hup_ring *ring);
 
 #endif

@@ -5,9 +5,12 @@
 #include "gate.h"
 #include "input.h"
 #include "layout.h"
+#include "mark.h"
+#include "pace.h"
 #include "ranges.h"
 #include "readback.h"
 #include "ring.h"
+#include "survey.h"
 #include "table.h"
 #include "target.h"
 
@@ -34,6 +37,9 @@ struct hup_run {
     struct hup_ranges ranges;
 
     struct hup_gate gate;
+    struct hup_pace pace;
+    struct hup_mark mark;
+    struct hup_survey survey; /* with HUP_SURVEY only */
     struct hup_target target;
     struct hup_input input;
     struct hup_layout layout; /* this and what follows: once the image's first bytes are known */
@@ -46,9 +52,10 @@ struct hup_run {
     struct hup_tail tail; /* written by the one thread that has the last block */
 
     atomic_int phase;
-    _Atomic uint64_t image_size, decoded, done;            /* progress */
-    _Atomic uint64_t written, zeroed, unchanged, unmapped; /* bytes, for the report */
-    bool verified;                                         /* it was read back, and is right */
+    _Atomic uint64_t image_size, decoded, done;                    /* progress */
+    _Atomic uint64_t written, zeroed, unchanged, copied, unmapped; /* bytes, for the report */
+    uint64_t needed;
+    bool verified; /* it was read back, and is right */
     int format;
     uint64_t write_ns, flush_ns, verify_ns;
 };
@@ -57,6 +64,11 @@ struct hup_run {
 static inline bool hup_run_compares(const struct hup_run *run)
 {
     return run->config.mode == HUP_MODE_VERIFY || (run->config.flags & HUP_SKIP_UNCHANGED);
+}
+
+static inline bool hup_run_surveys(const struct hup_run *run)
+{
+    return run->config.flags & HUP_SURVEY;
 }
 
 /* Start a thread with a small stack. */

@@ -51,6 +51,9 @@ int hup_target_extend(struct hup_target *target, uint64_t image_size, hup_error 
 /* Flush, and check the result. Then the medium has it all, as far as it tells. */
 int hup_target_flush(struct hup_target *target, hup_error *error);
 
+/* Flush only, for what is written so far, while more is being written. */
+int hup_target_settle(struct hup_target *target, hup_error *error);
+
 /* Read [offset, offset + size) from the medium. memory has room for size rounded up to `align`.
  * *got is smaller than size at the end of the target only. HUP_E_MEDIUM. */
 int hup_target_read(struct hup_target *target, uint64_t offset, void *memory, size_t size, size_t *got,

@@ -34,6 +34,15 @@ int hup_run_thread(pthread_t *thread, void *(*function)(void *), void *argument,
     return number ? hup_fail_errno(error, HUP_E_SYSTEM, number, 0, 0, "cannot start a thread") : HUP_OK;
 }
 
+static bool survey_makes_sense(const hup_config *config)
+{
+    if (!(config->flags & HUP_SURVEY))
+        return config->mode != HUP_MODE_SURVEY;
+    return (config->mode == HUP_MODE_WRITE || config->mode == HUP_MODE_SURVEY) &&
+           (config->format == HUP_FORMAT_AUTO || config->format == HUP_FORMAT_CHUNKED) && !config->ranges &&
+           !config->sha256 && !(config->flags & HUP_SKIP_UNCHANGED);
+}
+
 static int check_config(const hup_config *config, hup_error *error)
 {
     uint32_t block = config->block;
@@ -42,8 +51,10 @@ static int check_config(const hup_config *config, hup_error *error)
         return hup_fail(error, HUP_E_USAGE, 0, 0, "a depth of %u is more than %d", config->depth, HUP_DEPTH_MAX);
     if (block && (block < HUP_BLOCK_MIN || block > HUP_BLOCK_MAX || (block & (block - 1))))
         return hup_fail(error, HUP_E_USAGE, 0, 0, "a block of %u bytes is no power of two from 64 KiB to 4 MiB", block);
-    if (config->mode > HUP_MODE_CHECK || config->format > HUP_FORMAT_CHUNKED)
+    if (config->mode > HUP_MODE_SURVEY || config->format > HUP_FORMAT_CHUNKED)
         return hup_fail(error, HUP_E_USAGE, 0, 0, "there is no such mode or format");
+    if (!survey_makes_sense(config))
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "a survey is of a whole chunked image, for a write or alone");
     if (config->memory > SIZE_MAX / 2)
         return hup_fail(error, HUP_E_USAGE, 0, 0, "the memory budget is more than this machine can address");
     return HUP_OK;
@@ -73,6 +84,7 @@ static void copy_config(struct hup_run *run, const hup_config *config)
     if (config->table_sha256)
         run->config.table_sha256 = memcpy(run->table_sha256, config->table_sha256, sizeof run->table_sha256);
     run->config.target = NULL;
+    run->config.older = NULL;
     run->config.ranges = NULL;
     atomic_init(&run->image_size, config->image_size);
 }
@@ -104,9 +116,17 @@ static int build(hup_writer *writer, const hup_config *config, hup_error *error)
     hup_input_resize(&run->input, INPUT_START);
     if ((status = hup_target_open(&run->target, config, error)))
         goto free_input;
+    if ((status = hup_survey_init(&run->survey, run, config->older, error)))
+        goto close_target;
+    if ((status = hup_pace_init(&run->pace, &run->gate, config->rate, error)) ||
+        (status = hup_mark_init(&run->mark, &run->gate, error)))
+        goto free_survey;
     if (!(status = hup_gate_condition(&run->gate, &writer->finished, error)) &&
         !(status = hup_run_thread(&writer->conductor, conduct, writer, error)))
         return HUP_OK;
+free_survey:
+    hup_survey_destroy(&run->survey);
+close_target:
     hup_target_close(&run->target);
 free_input:
     hup_input_destroy(&run->input);
@@ -144,6 +164,13 @@ int hup_writer_commit(hup_writer *writer, size_t used, hup_error *error)
     return hup_input_commit(&writer->run.input, used, error);
 }
 
+int hup_writer_next_range(hup_writer *writer, uint32_t timeout_ms, uint64_t *offset, uint64_t *length, hup_error *error)
+{
+    if (!hup_run_surveys(&writer->run) || writer->reading)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "no ranges are asked for in this run");
+    return hup_survey_next_range(&writer->run, timeout_ms, offset, length, error);
+}
+
 int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *error)
 {
     if (writer->reading || writer->run.input.ended)
@@ -178,6 +205,8 @@ static void fill_report(hup_writer *writer, hup_report *report)
         .written = atomic_load(&run->written),
         .zeroed = atomic_load(&run->zeroed),
         .unchanged = atomic_load(&run->unchanged),
+        .copied = atomic_load(&run->copied),
+        .needed = run->needed,
         .unmapped = atomic_load(&run->unmapped),
         .write_ns = run->write_ns,
         .flush_ns = run->flush_ns,
@@ -219,6 +248,7 @@ void hup_writer_progress(const hup_writer *writer, hup_progress *progress)
         .decoded = atomic_load_explicit(&run->decoded, memory_order_relaxed),
         .done = atomic_load_explicit(&run->done, memory_order_relaxed),
         .image_size = atomic_load_explicit(&run->image_size, memory_order_relaxed),
+        .durable = atomic_load_explicit(&run->mark.durable, memory_order_relaxed),
     };
 }
 
@@ -242,6 +272,7 @@ void hup_writer_close(hup_writer *writer)
         pthread_join(writer->reader.thread, NULL);
     if (run->has_ring)
         hup_ring_destroy(&run->ring);
+    hup_survey_destroy(&run->survey);
     hup_target_close(&run->target);
     hup_input_destroy(&run->input);
     hup_gate_destroy(&run->gate);

@@ -29,7 +29,12 @@ _UNKNOWN = 2**64 - 1
 _FOREVER = 2**32 - 1
 _FORMATS = {lib.HUP_FORMAT_RAW: "raw", lib.HUP_FORMAT_ZSTD: "zstd", lib.HUP_FORMAT_CHUNKED: "chunked"}
 _FORMAT_NUMBERS = {"auto": lib.HUP_FORMAT_AUTO, **{name: number for number, name in _FORMATS.items()}}
-_MODES = {"write": lib.HUP_MODE_WRITE, "verify": lib.HUP_MODE_VERIFY, "check": lib.HUP_MODE_CHECK}
+_MODES = {
+    "write": lib.HUP_MODE_WRITE,
+    "verify": lib.HUP_MODE_VERIFY,
+    "check": lib.HUP_MODE_CHECK,
+    "survey": lib.HUP_MODE_SURVEY,
+}
 _PHASES = {
     lib.HUP_PHASE_WRITE: "write",
     lib.HUP_PHASE_FLUSH: "flush",
@@ -47,6 +52,7 @@ _EXCEPTIONS: dict[int, type[errors.HupfastError]] = {
     lib.HUP_E_MISMATCH: errors.MismatchError,
     lib.HUP_E_TOO_LARGE: errors.HupfastError,
     lib.HUP_E_CANCELLED: errors.Cancelled,
+    lib.HUP_E_STALE: errors.StaleError,
 }
 
 _ADVICE = {
@@ -54,6 +60,7 @@ _ADVICE = {
     lib.HUP_E_MISMATCH: "write the image again, and replace the medium if this comes back",
     lib.HUP_E_TOO_LARGE: "use a larger target; what it holds now is not usable",
     lib.HUP_E_SOURCE: "run the same command again",
+    lib.HUP_E_STALE: "run the same command again",
 }
 
 
@@ -146,20 +153,21 @@ class Progress:
 
     phase: "write", "flush", "verify" or "done" ("check": the first pass over an image with a block map).
     done: bytes of the raw image that this phase has finished. total: bytes of the raw image, None while unknown.
-    bytes_in: bytes of input taken.
+    bytes_in: bytes of input taken. durable: bytes from the start that a run that is cut off now need not do again.
     """
 
     phase: str
     done: int
     total: int | None
     bytes_in: int
+    durable: int = 0
 
 
 class Run:
     """
     One run of the engine. A context manager: leaving it stops the run, and joins and frees everything.
 
-    mode: "write", "verify" or "check". The other arguments are those of hup_config in csrc/hupfast.h.
+    mode: "write", "verify", "check" or "survey". The other arguments are those of hup_config in csrc/hupfast.h.
     """
 
     def __init__(
@@ -180,6 +188,11 @@ class Run:
         ranges: Sequence[Range] | None = None,
         sha256: bytes | None = None,
         table_sha256: bytes | None = None,
+        survey: bool = False,
+        older: str | os.PathLike[str] | None = None,
+        trusted: int = 0,
+        mark_ms: int = 0,
+        rate: int = 0,
     ) -> None:
         _check_numbers(memory, workers, depth, block, image_size)
         for digest in (sha256, table_sha256):
@@ -202,9 +215,13 @@ class Run:
             | (lib.HUP_SKIP_UNCHANGED if skip_unchanged else 0)
             | (lib.HUP_CREATE if create else 0)
             | (lib.HUP_BUFFERED if buffered else 0)
+            | (lib.HUP_SURVEY if survey else 0)
         )
         config.workers, config.depth, config.block = workers, depth, block
         config.memory = memory
+        config.trusted, config.mark_ms, config.rate = trusted, mark_ms, rate
+        if older is not None:
+            config.older = borrowed("char[]", os.fsencode(older))
         config.image_size = _UNKNOWN if image_size is None else image_size
         if ranges is not None:
             config.ranges = _c_ranges(ranges, keep)
@@ -260,6 +277,17 @@ class Run:
         error = _error()
         check(lib.hup_writer_read_fd(self._live(), fd, _UNKNOWN if length is None else length, error), error)
 
+    def next_range(self, timeout: float) -> tuple[int, int] | None:
+        """
+        Offset and length, in the image file, of the input that a run with `survey` wants next; length 0: no more.
+
+        None when that is not known after `timeout` seconds.
+        """
+        offset, length, error = ffi.new("uint64_t *"), ffi.new("uint64_t *"), _error()
+        milliseconds = int(timeout * 1000)
+        status = check(lib.hup_writer_next_range(self._live(), milliseconds, offset, length, error), error)
+        return None if status == lib.HUP_RUNNING else (offset[0], length[0])
+
     def end(self) -> None:
         """There is no more input."""
         error = _error()
@@ -276,7 +304,7 @@ class Run:
         now = ffi.new("hup_progress *")
         lib.hup_writer_progress(self._live(), now)
         total = None if now.image_size == _UNKNOWN else now.image_size
-        return Progress(_PHASES[now.phase], now.done, total, now.bytes_in)
+        return Progress(_PHASES[now.phase], now.done, total, now.bytes_in, now.durable)
 
     def cancel(self) -> None:
         """Ask the run to stop; from any thread. Waiting calls then raise Cancelled."""

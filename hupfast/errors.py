@@ -100,6 +100,10 @@ class SourceError(HupfastError):
     exit_code = 7
 
 
+class StaleError(SourceError):
+    """The older system, from which equal chunks were copied, has changed meanwhile."""
+
+
 class RolledBack(HupfastError):
     """The board fell back: the running system is the old one."""
 
