@@ -44,7 +44,7 @@ fuzz: $(VENV)/tools ## Fuzz every parser and the decoders with libFuzzer, FUZZ_S
 	@.ci/packages fuzz
 	@CC=clang $(MESON) setup --reconfigure build/fuzz -Dpython=false -Dfuzzer=true -Db_sanitize=address,undefined \
 		-Db_lundef=false >/dev/null
-	for name in probe table decode; do \
+	for name in probe table decode key; do \
 		$(MESON) compile -C build/fuzz fuzz_$$name >/dev/null && mkdir -p build/corpus/$$name && \
 		build/fuzz/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -verbosity=0 \
 			-print_final_stats=1 build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \

@@ -214,6 +214,20 @@ void hup_writer_close(hup_writer *writer);
 /* SHA-256 of memory. */
 int hup_sha256(const void *data, size_t size, uint8_t digest[32], hup_error *error);
 
+/* A public key of Ed25519. id: SHA-256 of its DER SubjectPublicKeyInfo, by which signatures name it. */
+typedef struct {
+    uint8_t bytes[32];
+    uint8_t id[32];
+} hup_key;
+
+/* Read the one public key in a PEM file. HUP_E_FORMAT, with what is there instead, for all that is not exactly that:
+ * another kind of key, a private key, several. */
+int hup_key_parse(const void *pem, size_t size, hup_key *key, hup_error *error);
+
+/* Plain Ed25519 (RFC 8032, not the pre-hashed one) over all of data. HUP_E_DIGEST: the signature is wrong. */
+int hup_signature_verify(const hup_key *key, const void *data, size_t size, const uint8_t signature[64],
+                         hup_error *error);
+
 /* Give an empty file of a filesystem its room for `size` bytes; its size stays 0. HUP_OK too where the filesystem
  * cannot do that. size is above 0. HUP_E_SYSTEM: sys_errno, ENOSPC among them. */
 int hup_reserve(int fd, uint64_t size, hup_error *error);

@@ -122,6 +122,26 @@ def sha256(data: bytes) -> bytes:
     return bytes(ffi.buffer(digest))
 
 
+def parse_key(pem: bytes) -> tuple[bytes, bytes]:
+    """
+    The one public key in a PEM file: its 32 bytes, and its id (SHA-256 of the DER SubjectPublicKeyInfo).
+
+    Raises: DataError ("it holds ...") when it is anything but one Ed25519 public key.
+    """
+    key, error = ffi.new("hup_key *"), _error()
+    check(lib.hup_key_parse(ffi.from_buffer(pem), len(pem), key, error), error)
+    return bytes(ffi.buffer(key.bytes)), bytes(ffi.buffer(key.id))
+
+
+def verify_signature(public: bytes, data: bytes, signature: bytes) -> None:
+    """Plain Ed25519 over data. public: 32 bytes, signature: 64. Raises: DigestError when it is not one of this key."""
+    if len(public) != 32 or len(signature) != 64:
+        raise errors.UsageError("a public key of Ed25519 is 32 bytes, and a signature 64")
+    key, error = ffi.new("hup_key *"), _error()
+    ffi.memmove(key.bytes, public, 32)
+    check(lib.hup_signature_verify(key, ffi.from_buffer(data), len(data), signature, error), error)
+
+
 def reserve(fd: int, size: int) -> None:
     """Give an open file its room, where the filesystem can. Raises: HupfastError, when there is not enough too."""
     error = _error()

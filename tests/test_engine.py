@@ -68,3 +68,35 @@ def test_closed_run_is_an_error_not_a_crash(tmp_path):
     run.close()
     with pytest.raises(errors.UsageError, match="closed"):
         run.acquire()
+
+
+PEM = b"""-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEA/FHNjmIYoaONpH7QAjDwWAgW7RO6MwOsXeuRFUiQgCU=
+-----END PUBLIC KEY-----
+"""
+SIGNATURE = bytes.fromhex(
+    "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac"
+    "18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28dc027beceea1ec40a"
+)
+
+
+def test_keys_and_signatures():
+    """The third vector of RFC 8032: the key has its bytes and its id, and one signature; what is wrong is typed."""
+    public, name = engine.parse_key(PEM)
+    assert public.hex() == "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025"
+    assert name == hashlib.sha256(bytes.fromhex("302a300506032b6570032100") + public).digest()
+    engine.verify_signature(public, b"\xaf\x82", SIGNATURE)
+    with pytest.raises(errors.DigestError):
+        engine.verify_signature(public, b"\xaf\x83", SIGNATURE)
+    for short in ((public[1:], SIGNATURE), (public, SIGNATURE[1:])):
+        with pytest.raises(errors.UsageError):
+            engine.verify_signature(short[0], b"\xaf\x82", short[1])
+    with pytest.raises(errors.DataError, match="no public key"):
+        engine.parse_key(PEM[1:])
+
+
+@given(st.binary(max_size=300))
+def test_no_bytes_are_a_key(data):
+    """Whatever they are, they are refused."""
+    with pytest.raises(errors.DataError):
+        engine.parse_key(data)
