@@ -22,6 +22,7 @@ from hupfast.engine import MEMORY_DEFAULT
 from hupfast.errors import EXIT_REBOOT, HupfastError
 from hupfast.hold import Stopped, held_locks, stopped
 from hupfast.install import grow, install
+from hupfast.keys import trusted_keys
 from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
@@ -29,7 +30,7 @@ from hupfast.plan import Plan, Wish, make_plan
 from hupfast.request import Request, repeatable, save_request
 from hupfast.situation import Situation
 from hupfast.system import under
-from hupfast.trust import check_key, check_trust
+from hupfast.trust import check_trust
 
 if TYPE_CHECKING:
     from hupfast.source import SourceLike
@@ -107,7 +108,7 @@ def update(
     """
     system_root = Path(root)
     profile = load_board(board, system_root)
-    check_key(None if key is None else Path(key))
+    keys = trusted_keys(system_root, None if key is None else Path(key), allow_unsigned=allow_unsigned)
     again = repeatable(source)
     request = None
     if again is not None and not dry_run:
@@ -119,7 +120,7 @@ def update(
             stack.enter_context(exclusive(under(system_root, profile.state)))
         machine = Machine(profile, system_root)
         bundle = stack.enter_context(open_bundle(source))
-        check_trust(bundle.front, allow_unsigned=allow_unsigned)
+        check_trust(bundle.front, keys, allow_unsigned=allow_unsigned)
         manifest, digest = bundle.accept(), bundle.front.digest
         situation = machine.situation() if dry_run else machine.recover()
         if not dry_run:
