@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from hupfast.errors import DataError, DigestError, HupfastError, SourceError
 from hupfast.manifest import SIZE_LIMIT, BootMember, ImageMember, Manifest, parse_manifest
 from hupfast.source import FileSource, PartSource, SliceSource, Source, open_source
-from hupfast.tar import BLOCK, Header, padded, parse_header
+from hupfast.tar import BLOCK, Header, check_padding, padded, parse_header
 
 if TYPE_CHECKING:
     from hupfast.source import SourceLike
@@ -116,11 +116,13 @@ class Bundle:
 
         self._header_of(member)
         digest = hashlib.sha256()
+        behind = self.offset(member) + member.size
         for piece in self._stream.pieces(self.offset(member), member.size):
             digest.update(piece)
             yield piece
         if digest.digest() != member.sha256:
             raise DigestError(f"{member.name} in the bundle {self.name} is not the file that its manifest names")
+        check_padding(self._stream.read(behind, padded(member.size) - member.size), member.name)
 
     def image(self) -> Source:
         """
@@ -195,9 +197,10 @@ class _Reader:
         """The whole member that `header`, the last one, announces."""
         if header.size > limit:
             raise DataError(f"{header.name} of the bundle {self.source.name} is larger than {limit} bytes")
-        data = self.read(self.next_header + BLOCK, header.size)
+        data = self.read(self.next_header + BLOCK, padded(header.size))
+        check_padding(data[header.size :], header.name)
         self.next_header += BLOCK + padded(header.size)
-        return data
+        return data[: header.size]
 
     def read(self, offset: int, size: int) -> bytes:
         """Exactly these bytes. Raises: DataError when the bundle ends before, SourceError."""

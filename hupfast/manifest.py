@@ -40,6 +40,8 @@ _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+~-]{0,63}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _FORBIDDEN = frozenset('\\:*?"<>|')
 _RESERVED = (".hupfast-new", ".hupfast-old")
+_SHORT = re.compile(r"(?=[^.]{1,8}(\.|$))[^.]*~[0-9]+(\.[^.]{1,3})?")
+"""A name such as CONFIG~1.JSO: FAT makes them by itself, as second names of files whose own name is longer."""
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,10 @@ def check_member_name(name: object) -> str:
             raise DataError(f"the member name {name!r} is absolute or leaves its place")
         if any(letter in _FORBIDDEN or not letter.isprintable() for letter in part):
             raise DataError(f"the member name {name!r} has a character that a boot partition cannot hold")
-        if part != part.strip(" ") or part.endswith(".") or part.endswith(_RESERVED):
+        if part != part.strip(" ") or part.endswith(".") or part.casefold().endswith(_RESERVED):
             raise DataError(f"the member name {name!r} has a part that a boot partition cannot hold")
+        if _SHORT.fullmatch(part):
+            raise DataError(f"the member name {name!r} has a part that may be the short name of another file on FAT")
     return name
 
 
@@ -158,6 +162,8 @@ def parse_manifest(data: bytes) -> Manifest:
         raw=_raw_members(document.take("raw", [])),
     )
     document.finish()
+    if sum(member.size for member in manifest.members) >= 1 << 62:
+        raise DataError("the members of the bundle are larger together than any file can be")
     check_distinct([member.name for member in manifest.members])
     return manifest
 

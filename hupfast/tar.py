@@ -42,6 +42,12 @@ def padded(size: int) -> int:
     return -(-size // BLOCK) * BLOCK
 
 
+def check_padding(data: bytes, name: str) -> None:
+    """The bytes behind a member, up to the next block: no signature covers them. Raises: DataError when not zero."""
+    if any(data):
+        raise DataError(f"the bundle has bytes behind {name} that do not belong to it; get the bundle again")
+
+
 def make_header(name: str, size: int) -> bytes:
     """
     The block of a regular file, mode 0644, owner 0, time 0. Raises: DataError when the name does not fit.
@@ -104,7 +110,10 @@ def _number(field: bytes) -> int:
 
 
 def _text(field: bytes) -> bytes:
-    return field.split(b"\0", 1)[0]
+    text, _, rest = field.partition(b"\0")
+    if any(rest):
+        raise DataError(f"a tar header of the bundle is damaged: {field!r} has bytes behind its end")
+    return text
 
 
 def _split(name: str) -> tuple[bytes, bytes]:

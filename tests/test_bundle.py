@@ -280,3 +280,49 @@ def test_raw_members_that_are_missing_or_changed(tmp_path: Path) -> None:
         bundle.accept()
         with pytest.raises(DigestError, match="raw/MLO"):
             b"".join(bundle.boot_file(RAW.raw[0]))
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "manifest.sig", "boot/kernel", "raw/MLO"])
+def test_padding_that_is_not_zero(tmp_path: Path, name: str) -> None:
+    """Bytes that no signature covers and nobody looks at: refused, from a file and a stream."""
+    members = [WITH_RAW[0], ("manifest.sig", b"s" * 100), *WITH_RAW[1:]]
+    data = bytearray(archive(members))
+    for member, content in members:
+        if member == name:
+            data[data.index(content, data.index(make_header(name, len(content)))) + len(content)] = 1
+
+    def read() -> None:
+        manifest = bundle.accept()
+        for member in (*manifest.boot, *manifest.raw):
+            b"".join(bundle.boot_file(member))
+
+    with pytest.raises(DataError, match=f"behind {name}"), open_bundle(written(tmp_path, bytes(data))) as bundle:
+        read()
+    with pytest.raises(DataError, match=f"behind {name}"), stream(bytes(data)) as fd, open_bundle(fd) as bundle:
+        read()
+
+
+@pytest.mark.parametrize(
+    ("form", "kind"),
+    [(tarfile.USTAR_FORMAT, kind) for kind in (b"1", b"2", b"3", b"4", b"5", b"6", b"7")]
+    + [(tarfile.PAX_FORMAT, b"x"), (tarfile.PAX_FORMAT, b"g"), (tarfile.GNU_FORMAT, b"L"), (tarfile.GNU_FORMAT, b"K")],
+)
+def test_members_that_are_no_files(tmp_path: Path, form: int, kind: bytes) -> None:
+    """A link, device, directory or extended header in the place of a boot file: refused before anything is used."""
+    info = tarfile.TarInfo("boot/kernel")
+    info.size, info.type, info.linkname = len(KERNEL), kind, "/etc/passwd"
+    block = info.tobuf(form)[-512:]
+    data = GOOD.replace(make_header("boot/kernel", len(KERNEL)), block)
+    assert data != GOOD
+    with pytest.raises(DataError, match="no regular file"), open_bundle(written(tmp_path, data)) as bundle:
+        bundle.accept()
+    with pytest.raises(DataError, match="no regular file"), stream(data) as fd, open_bundle(fd) as bundle:
+        read_all(bundle)
+
+
+@pytest.mark.parametrize("name", ["../kernel", "/boot/kernel", "./boot/kernel", "boot//kernel", "boot/../boot/kernel"])
+def test_other_spellings_of_a_name(tmp_path: Path, name: str) -> None:
+    """The tar must have the very name of the manifest."""
+    data = archive([FRONT, (name, KERNEL), *BODY[1:]])
+    with open_bundle(written(tmp_path, data)) as bundle, pytest.raises(DataError, match="does not hold"):
+        bundle.accept()

@@ -124,11 +124,21 @@ def test_deep_nesting_is_data_error() -> None:
         (lambda m: m["members"][0].update(size=-1), "'size'"),
         (lambda m: m["members"][0].update(size=2**63), "'size'"),
         (lambda m: m["members"][0].update(size=1.0), "'size'"),
+        (lambda m: m["members"][0].update(size=True), "'size'"),
+        (lambda m: [member.update(size=1 << 61) for member in m["members"]], "larger together"),
         (lambda m: m["members"][0].update(sha256="00"), "'sha256'"),
         (lambda m: m["members"][0].update(sha256="G" * 64), "'sha256'"),
         (lambda m: m["members"][0].update(extra=1), "unknown key 'extra'"),
         (lambda m: m["members"][0].update(name="kernel"), "not in boot/"),
         (lambda m: m["members"][0].update(name="boot/../../etc/passwd"), "leaves its place"),
+        (lambda m: m["members"][0].update(name="boot/"), "leaves its place"),
+        (lambda m: m["members"][0].update(name="boot/./x"), "leaves its place"),
+        (lambda m: m["members"][0].update(name="/boot/x"), "leaves its place"),
+        (lambda m: m["members"][0].update(name="boot"), "not in boot/"),
+        (lambda m: m["members"][0].update(name="BOOT/x"), "not in boot/"),
+        (lambda m: m["members"][0].update(kind="link"), "no boot file"),
+        (lambda m: m["members"][1].update(name="boot/kernel"), "one file on a boot partition"),
+        (lambda m: m["members"][1].update(name="boot/KERNEL~1.IMG"), "short name"),
         (lambda m: m["members"][1].update(name="boot/KERNEL"), "one file on a boot partition"),
         (lambda m: m["members"][1].update(name="boot/kernel/x"), "needs it as a directory"),
         (lambda m: m["members"][2].update(name="boot/x"), "cannot have the name"),
@@ -172,6 +182,14 @@ def test_a_key_that_occurs_twice_is_refused() -> None:
         "a.",
         "a ",
         "x.hupfast-new",
+        "X.HUPFAST-NEW",
+        "CONFIG~1.JSO",
+        "boot/kerne~12",
+        "OVERLA~1/x",
+        "a~1.b",
+        "\ud800",
+        ".",
+        "a/./b",
         "dir.hupfast-old/x",
         "x" * 256,
         "ä" * 128,
@@ -185,7 +203,20 @@ def test_names_that_leave_their_place_or_no_filesystem_holds(name: object) -> No
         check_member_name(name)
 
 
-@pytest.mark.parametrize("name", ["kernel", "boot/overlays/x-1.2_3+.dtbo", "boot/größe", "boot/.hidden", "a b/c"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "kernel",
+        "boot/overlays/x-1.2_3+.dtbo",
+        "boot/größe",
+        "boot/.hidden",
+        "a b/c",
+        "x~",
+        "~x1.txt",
+        "longer-than-8~1",
+        "x~1.json",
+    ],
+)
 def test_ordinary_names_pass(name: str) -> None:
     """Each comes back as it is."""
     assert check_member_name(name) == name
