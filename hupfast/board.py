@@ -52,6 +52,10 @@ name = "MLO"                     member raw/MLO
 offsets = ["128K", "256K"]       its copies, in the order in which the boot ROM looks
 size = "128K"
 
+[trust]                          optional: what is asked of bundles, beside a signature (policy.py)
+expiry = "check"                 optional, "ignore"; "require"
+minimum_version = "2.0"          optional; older bundles are refused
+
 [health]                         what must hold before `confirm` makes a system permanent
 directory = "/etc/hupfast/health.d"               optional; every executable in it must end with 0
 timeout = 60                                      optional; seconds for each
@@ -99,6 +103,7 @@ from hupfast.fingerprint import Fingerprints, read_fingerprints
 from hupfast.health import Health, read_health
 from hupfast.hold import Hold, read_hold
 from hupfast.keep import Keep, read_keep
+from hupfast.policy import Policy, read_policy
 from hupfast.profile import Table, load_profile
 from hupfast.raw import RawRange, read_ranges
 from hupfast.restart import Restart, read_restart
@@ -151,6 +156,7 @@ class Board:
     slots: tuple[Slot, ...]
     boot: Boot
     filesystem: Filesystem
+    trust: Policy
     health: Health
     config: Config
     fingerprints: Fingerprints
@@ -245,6 +251,7 @@ def read_board(path: Path) -> Board:
         slots=slots,
         boot=_boot(top.table("boot")),
         filesystem=_filesystem(top.table("filesystem", optional=True), slots),
+        trust=read_policy(top.table("trust", optional=True)),
         health=read_health(top.table("health", optional=True)),
         config=read_config(top.table("config", optional=True)),
         fingerprints=read_fingerprints(top.table("fingerprints", optional=True)),

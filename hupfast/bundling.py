@@ -29,6 +29,7 @@ from hupfast.manifest import (
     parse_manifest,
     serialize_manifest,
 )
+from hupfast.policy import seconds_of
 from hupfast.system import digest, explained, read_chunks
 from hupfast.tar import END, make_header, padded
 from hupfast.target import in_dev
@@ -58,6 +59,7 @@ class BundleInfo:
             "version": manifest.version,
             "boards": list(manifest.boards),
             "created": manifest.created,
+            "expires": manifest.expires,
             "minimum_versions": dict(manifest.minimum_versions),
             "manifest_sha256": self.digest,
             "signed": self.signed,
@@ -79,6 +81,7 @@ def create_bundle(
     boot: Path | None = None,
     raw: Mapping[str, Path] | None = None,
     created: str = "",
+    expires: str = "",
     minimum_versions: Mapping[str, str] | None = None,
     force: bool = False,
 ) -> Manifest:
@@ -87,33 +90,20 @@ def create_bundle(
 
     image: any image; one that is not chunked yet is packed with `pack` into a file beside `out`, which is
     removed again. boot: directory of boot files, None for a bundle without. raw: bootloaders by the names of the
-    ranges of the disk that they are for. created: text for people, such as a date. force: replace `out`.
+    ranges of the disk that they are for. created: text for people, such as a date. expires: see policy.py. force:
+    replace `out`.
     Raises: UsageError for wrong names and paths, Refused when `out` exists, DataError for a broken image,
     HupfastError.
     """
     try:
-        for value, what in (
-            (name, "the name"),
-            (version, "the version"),
-            *((item, "a board") for item in boards),
-        ):
-            check_word(value, what)
-        for key, value in (minimum_versions or {}).items():
-            check_word(value, f"the minimum version of {key}")
+        _check_words(name, version, boards, minimum_versions or {}, expires)
         files = _boot_files(boot)
         blobs = _raw_files(raw or {})
     except DataError as error:
         raise UsageError(str(error)) from None
     if not boards:
         raise UsageError("name at least one board that the bundle is for")
-    if not out.parent.is_dir():
-        raise UsageError(f"{out} cannot be made: there is no folder {out.parent}")
-    if out.is_dir():
-        raise UsageError(f"{out} is a folder; name the file to be made")
-    if in_dev(str(out)):
-        raise Refused(f"{out} lies where devices are: name a file elsewhere")
-    if out.exists() and not force:
-        raise Refused(f"{out} exists: say --force to replace it")
+    check_place(out, force=force)
     packed = out.with_name(f".{out.name}.{os.getpid()}.zst")
     try:
         chunked = image if _is_chunked(image) else packed
@@ -127,6 +117,7 @@ def create_bundle(
             raw=tuple(RawMember(member, path.stat().st_size, digest(read_chunks(path))) for member, path in blobs),
             image=_image_member(chunked),
             created=created,
+            expires=expires,
             minimum_versions=dict(minimum_versions or {}),
         )
         text = serialize_manifest(manifest)
@@ -148,6 +139,29 @@ def inspect_bundle(location: str) -> BundleInfo:
             size=bundle.size,
             offsets={member.name: bundle.offset(member) for member in manifest.members},
         )
+
+
+def check_place(out: Path, *, force: bool) -> None:
+    """Whether the file `out` can be made. Raises: UsageError, Refused when it exists."""
+    if not out.parent.is_dir():
+        raise UsageError(f"{out} cannot be made: there is no folder {out.parent}")
+    if out.is_dir():
+        raise UsageError(f"{out} is a folder; name the file to be made")
+    if in_dev(str(out)):
+        raise Refused(f"{out} lies where devices are: name a file elsewhere")
+    if out.exists() and not force:
+        raise Refused(f"{out} exists: say --force to replace it")
+
+
+def _check_words(name: str, version: str, boards: Sequence[str], minimum: Mapping[str, str], expires: str) -> None:
+    check_word(name, "the name")
+    check_word(version, "the version")
+    for board in boards:
+        check_word(board, "a board")
+    for key, value in minimum.items():
+        check_word(value, f"the minimum version of {key}")
+    if expires:
+        seconds_of(expires)
 
 
 def _boot_files(boot: Path | None) -> list[tuple[str, Path]]:

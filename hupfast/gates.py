@@ -7,6 +7,7 @@ as safe as it could be, or not as it was shipped.
 
 import os
 import stat
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from hupfast.fingerprint import check_fingerprints
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.modules import custom_modules
+from hupfast.policy import check_policy
 from hupfast.raw import RawChange
 from hupfast.situation import Situation
 from hupfast.slots import Slot
@@ -32,6 +34,7 @@ def check_gates(machine: Machine, situation: Situation, manifest: Manifest, *, a
     _check_deny(machine, manifest)
     _check_situation(machine, situation, manifest)
     _check_versions(machine, situation, manifest, allow_downgrade=allow_downgrade)
+    check_policy(machine.board.trust, manifest, time.time())
     _check_programs(machine.board)
     if machine.boot_directory.is_dir():
         _check_boot_mount(machine)
@@ -137,15 +140,25 @@ def _check_versions(machine: Machine, situation: Situation, manifest: Manifest, 
                 f"{manifest.name} {manifest.version} needs {what} {least} or later, and this is {what} {has};"
                 " update to a version in between first"
             )
+    _check_replay(machine, situation, manifest, allow_downgrade=allow_downgrade)
+
+
+def _check_replay(machine: Machine, situation: Situation, manifest: Manifest, *, allow_downgrade: bool) -> None:
+    """Older than what runs, or than what has run: a board that went back must not be led further back."""
     record = machine.record(situation.running)
     version = machine.running_version(situation.running)
-    if not version or (record is not None and record.name not in ("", manifest.name)):
-        return
-    if version_key(version) == version_key(manifest.version):
-        raise NothingToDo(f"{manifest.name} {version} is running already")
-    if version_key(manifest.version) < version_key(version) and not allow_downgrade:
+    newest = machine.state.newest.get(manifest.name, "")
+    if version and (record is None or record.name in ("", manifest.name)):
+        if version_key(version) == version_key(manifest.version):
+            raise NothingToDo(f"{manifest.name} {version} is running already")
+        if version_key(manifest.version) < version_key(version) and not allow_downgrade:
+            raise Refused(
+                f"{manifest.name} {manifest.version} is older than {version}, which is running;"
+                " --allow-downgrade installs it nevertheless"
+            )
+    if newest and version_key(manifest.version) < version_key(newest) and not allow_downgrade:
         raise Refused(
-            f"{manifest.name} {manifest.version} is older than {version}, which is running;"
+            f"{manifest.name} {manifest.version} is older than {newest}, which was confirmed here before;"
             " --allow-downgrade installs it nevertheless"
         )
 

@@ -6,8 +6,11 @@ What is durably done, on the state partition: `journal.json`, replaced atomicall
  "state": {
    "slots":       {"a": {"name", "version", "manifest", "confirmed"}, ...}   complete systems only
    "transaction": {"name", "version", "manifest", "target", "previous", "stage", "boot_id", "health"} | null
-   "last":        {"result", "reason", "name", "version", "slot", "at"} | null}}
+   "last":        {"result", "reason", "name", "version", "slot", "at"} | null,
+   "newest":      {"os": "2.1", ...}}}        may be missing, as in a journal of an older hupfast
 ```
+`newest` has, for each system by its name, the newest version that was ever confirmed here: a signed bundle that is
+older may be a replayed one (gates.py).
 `manifest` is the SHA-256 of a bundle's manifest in hex: it names the bundle exactly. A slot that is not in
 `slots` holds nothing that can be trusted to boot: it is taken out before its first byte is changed.
 
@@ -18,13 +21,14 @@ kept beside as `journal.bad` for whoever wants to know why.
 
 import json
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from hupfast.durable import make_directory, write_atomic
 from hupfast.errors import HupfastError
 from hupfast.system import read_small
+from hupfast.version import version_key
 
 FORMAT = 1
 
@@ -93,18 +97,24 @@ class Ending:
 
 @dataclass(frozen=True)
 class State:
-    """All that the journal knows. Immutable: make the next one with dataclasses.replace and save it."""
+    """
+    All that the journal knows. Immutable: make the next one with dataclasses.replace and save it.
+
+    newest: by the names of systems, the newest version that was ever confirmed here.
+    """
 
     slots: Mapping[str, SlotRecord] = field(default_factory=dict)
     transaction: Transaction | None = None
     last: Ending | None = None
+    newest: Mapping[str, str] = field(default_factory=dict)
 
     def with_slot(self, slot: str, record: SlotRecord | None) -> "State":
         """The same state with another record for one slot; None takes it out."""
         slots = {name: kept for name, kept in self.slots.items() if name != slot}
         if record is not None:
             slots[slot] = record
-        return replace(self, slots=slots)
+        known = [record for record in (*self.slots.values(), *slots.values()) if record.confirmed]
+        return replace(self, slots=slots, newest=_newest(self.newest, known))
 
 
 class Journal:
@@ -151,6 +161,7 @@ def serialize(state: State) -> bytes:
         "slots": {slot: asdict(record) for slot, record in state.slots.items()},
         "transaction": asdict(state.transaction) if state.transaction else None,
         "last": asdict(state.last) if state.last else None,
+        "newest": dict(state.newest),
     }
     crc = zlib.crc32(_canonical(content))
     return json.dumps({"format": FORMAT, "crc32": f"{crc:08x}", "state": content}, indent=1).encode() + b"\n"
@@ -170,6 +181,7 @@ def parse(data: bytes) -> State:
             slots={str(slot): SlotRecord(**record) for slot, record in content["slots"].items()},
             transaction=Transaction(**transaction) if transaction is not None else None,
             last=Ending(**last) if last is not None else None,
+            newest={str(name): version for name, version in content.get("newest", {}).items()},
         )
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"it lacks what belongs there: {error}") from error
@@ -186,10 +198,23 @@ def _check_types(state: State) -> None:
             wanted = {"confirmed": bool, "at": int}.get(key, str)
             if type(content) is not wanted:
                 raise ValueError(f"{key} is {content!r}")
+    for name, version in state.newest.items():
+        if type(version) is not str:
+            raise ValueError(f"the newest {name} is {version!r}")
     if state.transaction is not None and state.transaction.stage not in STAGES:
         raise ValueError(f"it names the unknown stage {state.transaction.stage!r}")
     if state.last is not None and state.last.result not in RESULTS:
         raise ValueError(f"it names the unknown result {state.last.result!r}")
+
+
+def _newest(newest: Mapping[str, str], records: Sequence[SlotRecord]) -> dict[str, str]:
+    """`newest` with these systems too. A record without a name is of a system that hupfast did not install."""
+    result = dict(newest)
+    for record in records:
+        known = result.get(record.name)
+        if record.name and record.version and (known is None or version_key(known) < version_key(record.version)):
+            result[record.name] = record.version
+    return result
 
 
 def _canonical(content: object) -> bytes:

@@ -4,6 +4,7 @@ The manifest of a bundle: who it is for, what is in it, in which order.
 ```
 {"format": 1, "name": "demo-os", "version": "2.1.0", "boards": ["virtual"],
  "created": "2026-01-31T12:00:00Z",                                        optional text, for people only
+ "expires": "2027-01-31T12:00:00Z",                                        optional; UTC, in exactly this form
  "minimum_versions": {"hupfast": "0.1", "system": "1.0"},                  optional, both keys optional
  "members": [{"kind": "boot", "name": "boot/kernel", "size": 1234, "sha256": "<64 hex>"},  ... in tar order
              {"kind": "image", "name": "rootfs.img.zst", "size": 99, "image_size": 4194304,
@@ -24,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hupfast.errors import DataError
+from hupfast.policy import seconds_of
 
 FORMAT = 1
 SIZE_LIMIT = 1 << 20
@@ -91,6 +93,7 @@ class Manifest:
     created: str = ""
     minimum_versions: Mapping[str, str] = field(default_factory=dict)
     raw: tuple[RawMember, ...] = ()
+    expires: str = ""
 
     @property
     def members(self) -> tuple[BootMember | ImageMember, ...]:
@@ -160,8 +163,11 @@ def parse_manifest(data: bytes) -> Manifest:
         created=document.text("created", ""),
         minimum_versions=_minimum_versions(document.take("minimum_versions", {})),
         raw=_raw_members(document.take("raw", [])),
+        expires=document.text("expires", ""),
     )
     document.finish()
+    if manifest.expires:
+        seconds_of(manifest.expires)
     if sum(member.size for member in manifest.members) >= 1 << 62:
         raise DataError("the members of the bundle are larger together than any file can be")
     check_distinct([member.name for member in manifest.members])
@@ -178,6 +184,8 @@ def serialize_manifest(manifest: Manifest) -> bytes:
     }
     if manifest.created:
         document["created"] = manifest.created
+    if manifest.expires:
+        document["expires"] = manifest.expires
     if manifest.minimum_versions:
         document["minimum_versions"] = dict(sorted(manifest.minimum_versions.items()))
     document["members"] = [describe_member(member) for member in manifest.members if not isinstance(member, RawMember)]

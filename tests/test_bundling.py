@@ -182,3 +182,12 @@ def test_wrong_bootloaders_are_usage_errors(parts: Path, name: str, size: int, r
         made(parts, raw={name: path})
     with pytest.raises(UsageError, match="one file"):
         made(parts, raw={"MLO": parts / "boot/kernel", "mlo": parts / "boot/kernel"})
+
+
+def test_a_bundle_that_expires(parts: Path) -> None:
+    """The time is in the manifest; one in another form is refused before anything is made."""
+    assert made(parts, expires="2027-01-31T12:00:00Z").expires == "2027-01-31T12:00:00Z"
+    assert inspect_bundle(str(parts / "x.hup")).as_dict()["expires"] == "2027-01-31T12:00:00Z"
+    with pytest.raises(UsageError, match="no time in UTC"):
+        made(parts, "y.hup", expires="tomorrow")
+    assert not (parts / "y.hup").exists()

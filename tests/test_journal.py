@@ -38,6 +38,7 @@ states = st.builds(
     slots=st.dictionaries(texts, records, max_size=2),
     transaction=st.none() | transactions,
     last=st.none() | endings,
+    newest=st.dictionaries(texts, texts, max_size=2),
 )
 
 EXAMPLE = State(
@@ -90,6 +91,9 @@ def test_no_changed_bit_passes() -> None:
         {"slots": []},
         {"transaction": {**vars(EXAMPLE.transaction), "stage": "nowhere"}},
         {"last": {**vars(EXAMPLE.last), "result": "won"}},
+        {"newest": ["os"]},
+        {"newest": None},
+        {"newest": {"os": 2}},
     ],
 )
 def test_a_right_checksum_over_wrong_content_is_no_journal(content: dict[str, object]) -> None:
@@ -153,3 +157,31 @@ def test_records_of_slots_are_put_in_and_taken_out() -> None:
     assert EXAMPLE.with_slot("b", record).slots == {**EXAMPLE.slots, "b": record}
     assert EXAMPLE.with_slot("a", None).slots == {}
     assert set(EXAMPLE.slots) == {"a"}
+
+
+def test_a_journal_of_before_has_no_newest() -> None:
+    """It is read, and what its slots have is known from the first change on."""
+    import zlib
+
+    content = json.loads(serialize(EXAMPLE))["state"]
+    del content["newest"]
+    crc = zlib.crc32(json.dumps(content, sort_keys=True, separators=(",", ":")).encode())
+    state = parse(json.dumps({"format": 1, "crc32": f"{crc:08x}", "state": content}).encode())
+    assert state == EXAMPLE
+    assert state.with_slot("a", None).newest == {"os": "1"}
+
+
+def test_the_newest_confirmed_version_stays() -> None:
+    """Of each system by its name; not one that was never confirmed, not one without a name, not an older one."""
+    state = State()
+    for name, version, confirmed in (
+        ("os", "1.9", True),
+        ("os", "1.10", True),
+        ("os", "1.2", True),
+        ("os", "3.0", False),
+        ("", "9.0", True),
+        ("other", "0.1", True),
+        ("other", "", True),
+    ):
+        state = state.with_slot("b", SlotRecord(name, version, "00", confirmed))
+    assert state.with_slot("b", None).newest == {"os": "1.10", "other": "0.1"}

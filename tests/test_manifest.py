@@ -64,6 +64,7 @@ manifests = st.builds(
         unique_by=lambda member: member.name,
     ).map(tuple),
     created=st.sampled_from(["", "today"]),
+    expires=st.just("") | st.datetimes().map("{:%Y-%m-%dT%H:%M:%SZ}".format).filter(lambda text: len(text) == 20),
     minimum_versions=st.dictionaries(st.sampled_from(["hupfast", "system"]), words, max_size=2),
 )
 
@@ -115,6 +116,8 @@ def test_deep_nesting_is_data_error() -> None:
         (lambda m: m.update(surprise=1), "unknown key 'surprise'"),
         (lambda m: m.update(created=5), "'created'"),
         (lambda m: m.update(created="a\nb"), "'created'"),
+        (lambda m: m.update(expires=1), "'expires'"),
+        (lambda m: m.update(expires="2027-01-31"), "no time in UTC"),
         (lambda m: m.update(minimum_versions={"kernel": "1"}), "unknown key 'kernel'"),
         (lambda m: m.update(minimum_versions={"system": "1 0"}), "minimum_versions.system"),
         (lambda m: m.update(members=[]), "members"),

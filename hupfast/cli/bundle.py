@@ -24,6 +24,7 @@ def bundle() -> None:
 @click.option("--boot", metavar="DIR", help="Directory of the boot files.")
 @click.option("--raw", multiple=True, metavar="NAME=FILE", help="Bootloader for the raw range NAME; may be repeated.")
 @click.option("--created", default="", metavar="TEXT", help="A date or another word, for people only.")
+@click.option("--expires", default="", metavar="TIME", help="UTC, as 2027-01-31T12:00:00Z: see boards' [trust].")
 @click.option("--minimum-system", default="", metavar="VERSION", help="The oldest version to update from.")
 @click.option("--minimum-hupfast", default="", metavar="VERSION", help="The oldest hupfast to update with.")
 @click.option("--level", type=int, default=LEVEL, show_default=True, help="zstd level for packing, 1 to 22.")
@@ -40,6 +41,7 @@ def create(
     boot: str | None,
     raw: tuple[str, ...],
     created: str,
+    expires: str,
     minimum_system: str,
     minimum_hupfast: str,
     level: int,
@@ -79,6 +81,7 @@ def create(
             boot=None if boot is None else Path(boot),
             raw=blobs,
             created=created,
+            expires=expires,
             minimum_versions={key: value for key, value in minimum.items() if value},
             pack=packed,
             force=force,
@@ -111,6 +114,8 @@ def info(file: str, as_json: bool) -> None:
     say(f"boards    {', '.join(manifest.boards)}")
     if manifest.created:
         say(f"created   {manifest.created}")
+    if manifest.expires:
+        say(f"expires   {manifest.expires}")
     for what, least in manifest.minimum_versions.items():
         say(f"needs     {what} {least} or later")
     say(f"signed    {'yes, which this version of hupfast cannot check' if found.signed else 'no'}")
