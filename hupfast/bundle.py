@@ -132,6 +132,11 @@ class Bundle:
         self._header_of(member)
         return self._stream.part(self.offset(member), member.size, f"{member.name} of {self.name}")
 
+    def rest(self) -> Iterator[bytes]:
+        """The bytes behind the image, to the end of the bundle, piece by piece. Raises: DataError, SourceError."""
+        image = self._accepted().image
+        return self._stream.to_end(self.offset(image) + image.size)
+
     def _accepted(self) -> Manifest:
         if self._manifest is None:
             raise HupfastError("the manifest of the bundle has not been accepted")
@@ -222,6 +227,15 @@ class _Reader:
             yield self.read(position, min(_PIECE, offset + size - position))
         if self.file is not None:
             os.posix_fadvise(self.file, self._start + offset, size, os.POSIX_FADV_DONTNEED)
+
+    def to_end(self, offset: int) -> Iterator[bytes]:
+        """All bytes from `offset` on, piece by piece."""
+        if self.file is None:
+            self._skip_to(offset)
+        piece = bytearray(_PIECE)
+        while count := self._read_some(offset, memoryview(piece)):
+            yield bytes(piece[:count])
+            offset += count
 
     def part(self, offset: int, size: int, name: str) -> Source:
         """These bytes as a source of their own."""

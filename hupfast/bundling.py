@@ -30,6 +30,7 @@ from hupfast.manifest import (
     serialize_manifest,
 )
 from hupfast.policy import seconds_of
+from hupfast.signatures import Signature, parse_signatures
 from hupfast.system import digest, explained, read_chunks
 from hupfast.tar import END, make_header, padded
 from hupfast.target import in_dev
@@ -43,11 +44,15 @@ PackFunction = Callable[[Path, Path], None]
 
 @dataclass(frozen=True)
 class BundleInfo:
-    """What is in a bundle. digest: SHA-256 of the manifest in hex; size: bytes, None for a stream."""
+    """
+    What is in a bundle. digest: SHA-256 of the manifest in hex; size: bytes, None for a stream.
+
+    signatures: as they are written; nobody has checked them.
+    """
 
     manifest: Manifest
     digest: str
-    signed: bool
+    signatures: tuple[Signature, ...]
     size: int | None
     offsets: Mapping[str, int]
 
@@ -62,7 +67,8 @@ class BundleInfo:
             "expires": manifest.expires,
             "minimum_versions": dict(manifest.minimum_versions),
             "manifest_sha256": self.digest,
-            "signed": self.signed,
+            "signed": bool(self.signatures),
+            "keys": [signature.key_id for signature in self.signatures],
             "size": self.size,
             "members": [
                 {**describe_member(member), "offset": self.offsets[member.name]} for member in manifest.members
@@ -135,7 +141,7 @@ def inspect_bundle(location: str) -> BundleInfo:
         return BundleInfo(
             manifest=manifest,
             digest=bundle.front.digest,
-            signed=bundle.front.signature is not None,
+            signatures=() if bundle.front.signature is None else parse_signatures(bundle.front.signature),
             size=bundle.size,
             offsets={member.name: bundle.offset(member) for member in manifest.members},
         )

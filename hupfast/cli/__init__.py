@@ -31,7 +31,8 @@ _COMMANDS = {
     "write": _Home("write", "Write an image to a block device or file."),
     "verify": _Home("write", "Compare a block device or file with an image."),
     "pack": _Home("pack", "Make a chunked image, which is written fastest."),
-    "bundle": _Home("bundle", "Make and inspect bundles."),
+    "bundle": _Home("bundle", "Make, sign and inspect bundles."),
+    "keygen": _Home("keygen", "Make a key to sign bundles with."),
     "boards": _Home("boards", "List and show board profiles."),
     "demo": _Home("demo", "Update a virtual board in a folder, without root."),
 }

@@ -1,4 +1,4 @@
-"""`hupfast bundle create` and `hupfast bundle info`."""
+"""`hupfast bundle create`, `info`, `sign` and `verify`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from hupfast.cli.output import Size, human, json_option, print_json, progress, q
 from hupfast.image import CHUNK_SIZE, LEVEL
 
 
-@click.group(short_help="Make and inspect bundles.")
+@click.group(short_help="Make, sign and inspect bundles.")
 def bundle() -> None:
-    """Make and inspect bundles: a manifest, boot files, bootloaders and a chunked image in one .hup file."""
+    """Make, sign and inspect bundles: a manifest, boot files, bootloaders and a chunked image in one .hup file."""
 
 
 @bundle.command(short_help="Make a bundle.")
@@ -100,7 +100,7 @@ def info(file: str, as_json: bool) -> None:
     """
     Show the manifest and the members of the bundle FILE (a file, an address, or - for standard input).
 
-    It reads the front of the bundle; what is behind it is checked by `hupfast update`.
+    It reads the front of the bundle; what is behind it is checked by `hupfast bundle verify`, and `hupfast update`.
     """
     from hupfast.bundling import inspect_bundle
 
@@ -118,7 +118,10 @@ def info(file: str, as_json: bool) -> None:
         say(f"expires   {manifest.expires}")
     for what, least in manifest.minimum_versions.items():
         say(f"needs     {what} {least} or later")
-    say(f"signed    {'yes, which this version of hupfast cannot check' if found.signed else 'no'}")
+    for signature in found.signatures:
+        say(f"signed    {signature.algorithm} {signature.key_id} (not checked: hupfast bundle verify does)")
+    if not found.signatures:
+        say("signed    no")
     say(f"manifest  {found.digest}")
     for member in manifest.boot:
         say(f"boot      {member.path} ({human(member.size)})")
@@ -129,6 +132,99 @@ def info(file: str, as_json: bool) -> None:
         f"image     {image.name} ({human(image.size)}, {human(image.image_size)} when written,"
         f" in chunks of {human(image.chunk_size)})"
     )
+
+
+@bundle.command(short_help="Sign a bundle.")
+@click.argument("file")
+@click.option("--key", metavar="PEM", help="The private key; with --attach, the public one.")
+@click.option("--passphrase-file", metavar="FILE", help="File whose first line is the passphrase of the key.")
+@click.option("--export", metavar="OUT", help="Only write the bytes that are to be signed, to sign them elsewhere.")
+@click.option("--attach", metavar="SIGNATURE", help="Put in a signature made elsewhere, a file of 64 bytes.")
+@click.option("--out", metavar="FILE", help="Write the signed bundle there.  [default: replace the bundle]")
+@click.option("-f", "--force", is_flag=True, help="Replace OUT if it exists.")
+@json_option
+@quiet_option
+def sign(
+    file: str,
+    key: str | None,
+    passphrase_file: str | None,
+    export: str | None,
+    attach: str | None,
+    out: str | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """
+    Sign the bundle FILE with the Ed25519 key that `hupfast keygen` or openssl made.
+
+    Signatures of other keys stay, so that a bundle can be for boards that trust different ones. With a key that
+    cannot be had as a file: --export, then for example `openssl pkeyutl -sign -rawin -inkey KEY -in OUT -out
+    SIGNATURE`, then --attach with the public key.
+    """
+    from hupfast import signing
+
+    target = None if out is None else Path(out)
+    if export is not None:
+        if key or attach or passphrase_file or out:
+            raise click.UsageError("--export goes with no other file than that of the bundle")
+        signing.export_manifest(Path(file), Path(export), force=force)
+        result = {"out": export}
+        words = f"wrote the manifest of {file} to {export}: sign exactly these bytes"
+    elif key is None:
+        raise click.UsageError("give the --key to sign with, or --export")
+    else:
+        if attach is None:
+            passphrase = signing.read_passphrase(None if passphrase_file is None else Path(passphrase_file))
+            key_id = signing.sign(Path(file), Path(key), passphrase, target, force=force)
+        elif passphrase_file is None:
+            key_id = signing.attach(Path(file), Path(attach), Path(key), target, force=force)
+        else:
+            raise click.UsageError("--attach needs the public key only, which has no passphrase")
+        result = {"out": out or file, "key": key_id}
+        words = f"{out or file} is signed by the key {key_id}"
+    if as_json:
+        print_json({"ok": True, "exit_code": 0, **result})
+    elif not quiet:
+        say(words)
+
+
+@bundle.command(short_help="Check signatures and every member of a bundle.")
+@click.argument("file")
+@click.option("--key", "key_files", multiple=True, metavar="PEM", help="Public key to trust; may be repeated.")
+@click.option("--keys", metavar="DIR", help="Directory of public keys to trust.  [default: /etc/hupfast/keys]")
+@click.option("--allow-unsigned", is_flag=True, help="Check the members of a bundle that nobody trusted has signed.")
+@json_option
+@quiet_option
+def verify(
+    file: str, key_files: tuple[str, ...], keys: str | None, allow_unsigned: bool, as_json: bool, quiet: bool
+) -> None:
+    """
+    Check the bundle FILE (a file, an address, or - for standard input) to its last byte.
+
+    \b
+    Exit codes:
+      0  it is whole, and signed by a trusted key
+      4  no trusted key has signed it
+      5  a signature, a digest or the format is wrong
+    """
+    from hupfast.bundle import open_bundle
+    from hupfast.inspection import verify_bundle
+    from hupfast.keys import DIRECTORY, load_keys, read_key
+
+    if keys is not None and not Path(keys).is_dir():
+        raise click.UsageError(f"--keys {keys}: there is no such directory")
+    trusted = [read_key(Path(key)) for key in key_files]
+    if keys is not None or not key_files:
+        trusted += load_keys(Path(keys or DIRECTORY))
+    with open_bundle(file) as opened, progress(quiet, names={"write": "check"}) as show:
+        found = verify_bundle(opened, trusted, allow_unsigned=allow_unsigned, progress=show)
+    if as_json:
+        signer = None if found.key is None else {"id": found.key.id, "file": str(found.key.path)}
+        print_json({"ok": True, "exit_code": 0, "manifest_sha256": found.digest, "key": signer})
+    elif not quiet:
+        by = f"signed by {found.key.id} ({found.key.path})" if found.key else "not signed by a trusted key"
+        say(f"{found.manifest.name} {found.manifest.version}, manifest {found.digest}: whole, {by}")
 
 
 def _by_name(raw: tuple[str, ...]) -> dict[str, Path]:

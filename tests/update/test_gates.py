@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
+from signer import key_id, make_pair, sign
 
-from hupfast.errors import Refused
+from hupfast.errors import DigestError, Refused
 from hupfast.filesystem import put
 from hupfast.journal import Journal
+from hupfast.policy import seconds_of
+from hupfast.signing import attach, export_manifest
 
 Board = Any
 
@@ -86,3 +90,91 @@ def test_a_config_json_that_cannot_be_used_is_refused(board: Board) -> None:
     with pytest.raises(Refused, match=r"config\.json"):
         board.update("2.0")
     assert Journal(board.root / "state").state.transaction is None
+
+
+EXPIRES = "2027-01-31T12:00:00Z"
+
+
+def at(monkeypatch: pytest.MonkeyPatch, time: str) -> None:
+    """The board's clock."""
+    monkeypatch.setattr("hupfast.gates.time.time", lambda: float(seconds_of(time)))
+
+
+def test_expiry_where_the_profile_asks(board: Board, shelf: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Exit 4 once it has expired; a profile that does not ask takes it."""
+    bundle = shelf.bundle("2.0", expires=EXPIRES)
+    at(monkeypatch, EXPIRES)
+    assert board.update(bundle, dry_run=True).outcome == "planned"
+    add(board, '[trust]\nexpiry = "check"\n')
+    with pytest.raises(Refused, match=f"os 2.0 has expired at {EXPIRES}"):
+        board.update(bundle)
+    at(monkeypatch, "2027-01-31T11:59:59Z")
+    assert board.update(bundle).outcome == "installed"
+
+
+def test_the_least_version_of_a_board(board: Board) -> None:
+    """Whatever the options, the journal and the name of the system say."""
+    add(board, '[trust]\nminimum_version = "2.0"\n')
+    for options in ({}, {"allow_downgrade": True}):
+        with pytest.raises(Refused, match=r"2\.0"):
+            board.update("1.5", **options)
+    assert board.update("2.0").outcome == "installed"
+
+
+def test_a_replayed_version_after_a_rollback(board: Board) -> None:
+    """The board runs 1.0 again, and 2.0 was confirmed: 1.5 would be a step back, though not from what runs."""
+    board.installed("2.0")
+    board.rollback()
+    assert board.boot().version == "1.0"
+    for version in ("1.5", "2.0-rc1"):
+        with pytest.raises(Refused, match=f"{version} is older than 2.0, which was confirmed here.*--allow-downgrade"):
+            board.update(version)
+    assert board.update("1.5", allow_downgrade=True, dry_run=True).outcome == "planned"
+    assert board.update("2.0", dry_run=True).outcome == "planned"
+    assert board.update("2.1").outcome == "installed"
+
+
+def test_a_version_that_was_never_confirmed_is_no_limit(board: Board) -> None:
+    """An update that fell back does not forbid an older one, which may be what repairs it."""
+    board.update("3.0")
+    board.boot()
+    board.rollback()
+    assert board.boot().version == "1.0"
+    assert board.update("2.0").outcome == "installed"
+
+
+def test_the_limit_outlives_the_slot(board: Board) -> None:
+    """Both slots are overwritten with what was allowed; 2.0 is still known."""
+    board.installed("2.0")
+    board.rollback()
+    board.boot()
+    board.update("1.5", allow_downgrade=True)
+    board.boot()
+    board.confirm()
+    assert {record.version for record in board.journal().state.slots.values()} == {"1.0", "1.5"}
+    with pytest.raises(Refused, match=r"older than 2\.0, which was confirmed"):
+        board.update("1.6")
+
+
+def test_a_signed_update_from_front_to_end(board: Board, shelf: Any, tmp_path: Path) -> None:
+    """The key is installed below the board's root: its bundle is taken, and refused without its key or when changed."""
+    private, public = make_pair(tmp_path)
+    bundle = tmp_path / "signed.hup"
+    bundle.write_bytes(shelf.bundle("2.0").read_bytes())
+    export_manifest(bundle, tmp_path / "bytes", force=False)
+    (tmp_path / "raw").write_bytes(sign(private, (tmp_path / "bytes").read_bytes()))
+    attach(bundle, tmp_path / "raw", public, force=False)
+    with pytest.raises(Refused, match="has no key"):
+        board.update(bundle, allow_unsigned=False)
+    put(board.root, "etc/hupfast/keys/other.pem", make_pair(tmp_path, "other")[1].read_bytes())
+    with pytest.raises(Refused, match="not trusted here"):
+        board.update(bundle, allow_unsigned=False)
+    assert board.update(bundle, allow_unsigned=False, key=public, dry_run=True).outcome == "planned"
+    put(board.root, "etc/hupfast/keys/release.pem", public.read_bytes())
+    bad = tmp_path / "bad.hup"
+    bad.write_bytes(bundle.read_bytes().replace(b'"version": "2.0"', b'"version": "3.0"'))
+    for allow in (False, True):
+        with pytest.raises(DigestError, match=key_id(public)):
+            board.update(bad, allow_unsigned=allow)
+    assert board.update(bundle, allow_unsigned=False).outcome == "installed"
+    assert board.boot().version == "2.0"
