@@ -106,6 +106,8 @@ def check_digest(
     """
     Check the digest now where the source can be read twice, and arrange for it to be checked as it is read for good.
 
+    What would be fetched twice is read once.
+
     Returns what the engine has to check: None where the bytes that it sees are not those that were promised.
     """
     if wanted is None:
@@ -116,7 +118,7 @@ def check_digest(
         digest = b""
     if len(digest) != 32:
         raise UsageError("a SHA-256 is 64 hexadecimal digits")
-    if stream.origin.seekable:
+    if stream.origin.seekable and not stream.origin.remote:
         _check_whole(stream, digest, memory, progress)
     from hupfast.source.decode import DecodedSource
 

@@ -1,5 +1,5 @@
 """
-Where an image comes from: a stream of bytes, read once, forward.
+Where an image comes from: a stream of bytes, read forward, and from any offset where that can be.
 
 `open_source` turns what the user named (a path, `-` for standard input, an `http(s)://` address, a
 descriptor, a file object) into a Source. It looks at the first bytes, not at the name: gzip, xz and bzip2 are
@@ -10,7 +10,7 @@ decoded on the way (decode.py), raw and zstd bytes go through as they are.
     a part of one (member of a bundle)   SliceSource      C, by its descriptor
     pipe, socket, character device       PipeSource       C, after take_peeked()
     file object                          ObjectSource     readinto
-    http(s)://                           HttpSource       readinto (remote.py)
+    http(s)://                           HttpSource       readinto (remote.py, over the client in http.py)
     gzip, xz, bzip2 of any of these      DecodedSource    readinto (decode.py)
     the next n bytes of any of these     PartSource       as the source that it is a part of
 
@@ -22,10 +22,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from typing import TYPE_CHECKING
 
 from hupfast.errors import UsageError
 from hupfast.source.base import BinaryFile, Source
 from hupfast.source.local import FileSource, ObjectSource, PartSource, PipeSource, SliceSource, failed
+
+if TYPE_CHECKING:
+    from hupfast.source.transport import Transport
 
 __all__ = [
     "BinaryFile",
@@ -49,20 +53,21 @@ HTTP_MEMORY = 6 * 2**20
 """What Python's modules for http and TLS take."""
 
 
-def open_source(location: SourceLike, *, memory: int = MEMORY_DEFAULT) -> Source:
+def open_source(location: SourceLike, *, memory: int = MEMORY_DEFAULT, transport: Transport | None = None) -> Source:
     """
     Open what the user named.
 
     A Source is returned as it is; a descriptor or a file object is read from where it stands, and stays open.
 
     memory: budget in bytes. What http, gzip, xz or bzip2 take of it is in Source.memory.
+    transport: how addresses are reached; None: as Transport() says.
     Raises SourceError when it cannot be opened or read, UsageError when it is no kind of source, DataError when it
     is no image (a zip archive, a file called .gz that is no gzip file and the like),
     MemoryBudgetError when an xz file needs more memory to be decoded.
     """
     if isinstance(location, Source):
         return location
-    source = _open(location, memory)
+    source = _open(location, memory, transport)
     try:
         from hupfast.source.decode import decoded
 
@@ -72,11 +77,11 @@ def open_source(location: SourceLike, *, memory: int = MEMORY_DEFAULT) -> Source
         raise
 
 
-def _open(location: str | os.PathLike[str] | int | BinaryFile, memory: int) -> Source:
+def _open(location: str | os.PathLike[str] | int | BinaryFile, memory: int, transport: Transport | None) -> Source:
     if isinstance(location, int):
         return _open_fd(location, f"descriptor {location}", owned=False)
     if isinstance(location, (str, os.PathLike)):
-        return _open_named(location, memory)
+        return _open_named(location, memory, transport)
     name = getattr(location, "name", None)
     if not isinstance(name, str):
         name = "the file object"
@@ -85,7 +90,7 @@ def _open(location: str | os.PathLike[str] | int | BinaryFile, memory: int) -> S
     return ObjectSource(location, name)
 
 
-def _open_named(location: str | os.PathLike[str], memory: int) -> Source:
+def _open_named(location: str | os.PathLike[str], memory: int, transport: Transport | None) -> Source:
     if location == "-":
         if os.isatty(0):
             raise UsageError("standard input is a terminal: pipe the image into it, or name a file")
@@ -97,7 +102,7 @@ def _open_named(location: str | os.PathLike[str], memory: int) -> Source:
             raise UsageError(f"{scheme}:// is not understood: give a path, http://, https:// or -")
         from hupfast.source.remote import HttpSource
 
-        return HttpSource(path, memory=min(HTTP_MEMORY, memory // 2))
+        return HttpSource(path, transport=transport, memory=min(HTTP_MEMORY, memory // 2))
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

@@ -81,6 +81,7 @@ class DecodedSource(Source):
     ) -> None:
         super().__init__(origin.name, None)
         self.seekable = origin.seekable
+        self.remote = origin.remote
         self.memory = origin.memory + memory
         self._origin = origin
         self._kind = kind
@@ -111,7 +112,10 @@ class DecodedSource(Source):
         self._sha256 = digest
         self._hash = hashlib.sha256(b"".join(self._early))
 
-    def rewind(self) -> None:
+    def seek(self, offset: int, end: int | None = None) -> None:
+        """To the start only: nobody knows where a byte of the image is in what it was packed into."""
+        if offset or end is not None:
+            raise UsageError(f"{self.name} is compressed with {self._kind}, and can be read from its start only")
         self._origin.rewind()
         self._decoder = self._make()
         self._waiting = self._peeked = b""

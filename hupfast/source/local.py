@@ -23,21 +23,18 @@ class FileSource(Source):
         self._length = size
         self._owned = owned
         self._dropped = 0
+        self._started = 0
 
     def fileno(self) -> int | None:
         os.lseek(self._fd, self._offset + self.taken, os.SEEK_SET)
         return self._fd
 
     def peek(self, n: int) -> bytes:
-        n = min(n, self._length - self.taken)
+        n = max(min(self._within(n), self._length - self.taken), 0)
         try:
             return os.pread(self._fd, n, self._offset + self.taken)
         except OSError as error:
             raise failed(self.name, error) from error
-
-    def rewind(self) -> None:
-        self.taken = 0
-        self._dropped = 0
 
     def close(self) -> None:
         if self._owned:
@@ -46,7 +43,7 @@ class FileSource(Source):
 
     def _read(self, buffer: memoryview) -> int:
         left = self._length - self.taken
-        if not left or not buffer:
+        if left <= 0 or not buffer:
             return 0
         position = self._offset + self.taken
         try:
@@ -56,9 +53,13 @@ class FileSource(Source):
         if not got:
             raise cut_short(self.name, self.taken, self._length)
         if self.taken - self._dropped >= _DROP_STEP:
-            os.posix_fadvise(self._fd, self._offset, self.taken, os.POSIX_FADV_DONTNEED)
+            start, size = self._offset + self._started, self.taken - self._started
+            os.posix_fadvise(self._fd, start, size, os.POSIX_FADV_DONTNEED)
             self._dropped = self.taken
         return got
+
+    def _moved(self) -> None:
+        self._dropped = self._started = self.taken
 
 
 class SliceSource(FileSource):
@@ -115,12 +116,12 @@ class ObjectSource(Source):
             self.seekable = True
             self._start = file.tell()  # type: ignore[attr-defined]  # seekable() promises it
 
-    def rewind(self) -> None:
-        if not self.seekable:
-            super().rewind()
-        self._file.seek(self._start)  # type: ignore[attr-defined]  # seekable() promises it
-        self._peeked = b""
-        self.taken = 0
+    def _moved(self) -> None:
+        try:
+            # seekable() promises it
+            self._file.seek(self._start + self.taken + len(self._peeked))  # type: ignore[attr-defined]
+        except OSError as error:
+            raise failed(self.name, error) from error
 
     def _read(self, buffer: memoryview) -> int:
         try:
@@ -141,19 +142,23 @@ class PartSource(Source):
     """
     The next `length` bytes of another source, for a member of a bundle that streams in.
 
-    readinto raises DataError when the source ends before. Closing it leaves the other source open.
+    seek counts from the first of them. The other source moves along: it is not read beside this one, and needs a seek
+    of its own after one here. readinto raises DataError when it ends before; closing this one leaves it open.
     """
 
     def __init__(self, whole: Source, length: int, name: str) -> None:
         super().__init__(name, length)
+        self.seekable = whole.seekable and whole.format == "auto"  # what is decoded can only be started again
+        self.remote = whole.remote
         self._whole = whole
+        self._start = whole.taken
         self._length = length
 
     def fileno(self) -> int | None:
         return None if self._peeked else self._whole.fileno()
 
     def peek(self, n: int) -> bytes:
-        return self._whole.peek(min(n, self._length - self.taken))
+        return self._whole.peek(max(min(self._within(n), self._length - self.taken), 0))
 
     def take_peeked(self) -> bytes:
         peeked = self._whole.take_peeked()
@@ -164,12 +169,16 @@ class PartSource(Source):
 
     def _read(self, buffer: memoryview) -> int:
         left = self._length - self.taken
-        if not left or not buffer:
+        if left <= 0 or not buffer:
             return 0
         got = self._whole.readinto(buffer[:left])
         if not got:
             raise cut_short(self.name, self.taken, self._length)
         return got
+
+    def _moved(self) -> None:
+        end = self._length if self._end is None else min(self._end, self._length)
+        self._whole.seek(self._start + self.taken, self._start + end)
 
 
 def cut_short(name: str, taken: int, length: int) -> DataError:

@@ -1,166 +1,255 @@
 """
-An image behind an http:// or https:// address.
+A file behind an http:// or https:// address, by ranges where the server has them.
 
-The body goes from the socket into the engine's memory. A server that stops sending, sends less than it
-announced, or redirects from https to http is a SourceError; so is a body that the server compressed itself
-(Content-Encoding), since it could not be told from a compressed image.
+    we ask                              a server with ranges answers              one without
+    Range: bytes=0-                     206, Content-Range: bytes 0-99/100        200, Content-Length: 100
+    Range: bytes=40-99, If-Range: E     206, Content-Range: bytes 40-99/100       200: we read up to byte 40 again
+
+E is what the first answer had as its strong ETag, or else as Last-Modified: a server whose file has another one
+answers 200 with all of it, and the file has changed. So it has with another length, ETag or Last-Modified. What a
+connection that breaks off has not brought is asked for again (retry.py says how often).
+
+Bytes go from the socket into the memory that the caller gives. A body that the server compressed itself
+(Content-Encoding) is refused: it could not be told from a compressed image.
 """
 
 from __future__ import annotations
 
-import http.client
-import os
-import socket
-import urllib.error
-import urllib.parse
-import urllib.request
-from typing import IO
+import re
+from typing import NamedTuple
 
-from hupfast.errors import SourceError, UsageError
+from hupfast.errors import SourceError
+from hupfast.source.address import public_name
 from hupfast.source.base import Source
+from hupfast.source.http import HttpClient, HttpResponse
+from hupfast.source.response import KEEP
+from hupfast.source.retry import Attempts, Temporary
+from hupfast.source.transport import Transport
 
-TIMEOUT = 30.0
-"""Seconds without a byte after which a server is given up."""
+__all__ = ["HttpSource", "public_name"]
 
-# A read waits until its buffer is full. On a slow line a large one would keep the caller's progress waiting.
-_PIECE = 2**17
+_SCRATCH = 2**14
+_CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.IGNORECASE)
+_OLD_ADDRESS = (400, 401, 403, 404, 410)
+
+
+class _Version(NamedTuple):
+    """What tells one version of a file from another: validators as the server writes them, bytes in all."""
+
+    etag: str | None
+    modified: str | None
+    total: int | None
+
+    @property
+    def if_range(self) -> str | None:
+        """What If-Range may be: never a weak ETag (RFC 9110, 13.1.5)."""
+        return self.etag if self.etag is not None and not self.etag.startswith("W/") else self.modified
+
+    def allows(self, later: _Version) -> bool:
+        """May a later answer be of the same file? It must tell something that we know, and that as we know it."""
+        told = [(a, b) for a, b in zip(self, later, strict=True) if b is not None]
+        return all(a == b for a, b in told) and bool(told)
+
+    @property
+    def is_known(self) -> bool:
+        """Can another version be told from this one at all?"""
+        return any(item is not None for item in self)
 
 
 class HttpSource(Source):
-    """The body of one GET request. Proxies come from the environment, as usual for Python."""
+    """
+    The file at an address. seekable: the server has ranges.
 
-    def __init__(self, url: str, *, timeout: float = TIMEOUT, memory: int = 0) -> None:
-        self._timeout = timeout
-        address, self._secret = _split(url)
-        super().__init__(public_name(url), None)
+    fetched: bytes of its body received so far, those that nobody wanted included. requests: how many it took.
+    """
+
+    remote = True
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        transport: Transport | None = None,
+        client: HttpClient | None = None,
+        size: int | None = None,
+        memory: int = 0,
+    ) -> None:
+        """
+        client: to be used instead of one of our own; it stays open. size: bytes that the file must have.
+
+        Raises UsageError when url is no address, SourceError when there is nothing to be read there.
+        """
+        super().__init__(public_name(url), size)
         self.memory = memory
-        self._response = self._open(address)
+        self.fetched = self.requests = 0
+        self._url = self._address = url
+        self._client = client or HttpClient(transport)
+        self._owned = client is None
+        self._attempts = Attempts(self._client.transport)
+        self._version = _Version(None, None, size)
+        self._started = False
+        self._ranges = True
+        self._response: HttpResponse | None = None
+        self._here = 0  # where the next byte of the response is
+        self._until: int | None = None  # what the response was asked for ends here; None: with the file
+        self._scratch: memoryview | None = None
         try:
-            self.size = self._check_head()
+            self._attempts.run(lambda: self._ask(0, None))
         except BaseException:
             self.close()
             raise
-        self._got = 0
+        self.seekable = self._ranges
 
     def close(self) -> None:
-        self._response.close()
+        self._let_go(keep=not self._owned)
+        if self._owned:
+            self._client.close()
 
-    def _open(self, address: str) -> http.client.HTTPResponse:
-        headers = {"Accept-Encoding": "identity", "User-Agent": "hupfast"}
-        request = urllib.request.Request(address, headers=headers)
-        if self._secret:
-            # Unredirected: another server must not see the password of this one.
-            request.add_unredirected_header("Authorization", self._secret)
-        opener = urllib.request.OpenerDirector()
-        for handler in (
-            urllib.request.ProxyHandler,
-            urllib.request.HTTPHandler,
-            urllib.request.HTTPSHandler,
-            urllib.request.HTTPDefaultErrorHandler,
-            urllib.request.HTTPErrorProcessor,
-            _Redirects,
-        ):
-            opener.add_handler(handler())
-        try:
-            response = opener.open(request, timeout=self._timeout)
-        except urllib.error.HTTPError as error:
-            error.close()
-            reason = f"{error.code} {one_line(error.reason)}"
-            raise SourceError(f"{self.name}: the server answered {reason}") from None
-        except urllib.error.URLError as error:
-            raise self._error(error.reason) from error
-        except (http.client.InvalidURL, ValueError) as error:
-            raise UsageError(f"{self.name} is not an address: {error}; use %XX for such characters") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise self._error(error) from error
-        assert isinstance(response, http.client.HTTPResponse)  # nothing but http is in the opener
-        return response
+    def _read(self, buffer: memoryview) -> int:
+        position = self.taken + len(self._peeked)
+        stop = self.size if self._end is None or self.size is None else min(self._end, self.size)
+        room = buffer if stop is None else buffer[: max(stop - position, 0)]
+        while room:
+            try:
+                got = self._response_at(position, stop).readinto(room)
+            except Temporary as error:
+                self._let_go(keep=False)
+                self._address = self._url
+                if not self._version.is_known:
+                    raise SourceError(f"{error}; it cannot go on from there, run the same command again") from error
+                self._attempts.failed(error)
+                continue
+            self._here += got
+            self.fetched += got
+            if got:
+                self._attempts.progress()
+            elif stop is not None:
+                self._let_go(keep=True)
+                if not self._ranges:
+                    raise SourceError(f"{self.name} ended on the server after {position} of {self.size} bytes")
+                continue  # a server may send less than it was asked for, and say so
+            return got
+        return 0
 
-    def _check_head(self) -> int | None:
+    def _response_at(self, position: int, stop: int | None) -> HttpResponse:
+        """An answer whose next byte is the one at `position`, and which has the bytes up to `stop`."""
         response = self._response
-        if response.status != http.client.OK:
-            raise SourceError(f"{self.name}: the server answered {response.status} {one_line(response.reason)}")
+        if response is not None:
+            enough = self._until is None or (stop is not None and stop <= self._until)
+            if not (enough and 0 <= position - self._here <= (KEEP if self._ranges else position)):
+                self._let_go(keep=True)
+        if self._response is None:
+            self._ask(position, stop)
+        assert self._response is not None  # or _ask would have raised
+        self._skip(self._response, position)
+        return self._response
+
+    def _skip(self, response: HttpResponse, position: int) -> None:
+        if self._here < position and self._scratch is None:
+            self._scratch = memoryview(bytearray(_SCRATCH))
+        while self._here < position and self._scratch is not None:
+            got = response.readinto(self._scratch[: position - self._here])
+            if not got:
+                raise Temporary(f"cannot read {self.name}: the answer ended before byte {position}")
+            self._here += got
+            self.fetched += got
+
+    def _let_go(self, *, keep: bool) -> None:
+        """Be done with the response; with `keep` a short rest is read, so that its connection can be used again."""
+        response, self._response = self._response, None
+        if response is None:
+            return
+        if keep:
+            self.fetched += response.close()
+        else:
+            response.abandon()
+
+    def _ask(self, position: int, stop: int | None) -> None:
+        """Send a request for the bytes from `position` to `stop`, or of the whole file without ranges."""
+        until = None if stop is None or stop == self.size else stop
+        headers = {}
+        if self._ranges:
+            headers["Range"] = f"bytes={position}-{'' if until is None else until - 1}"
+            if self._started and self._version.if_range is not None:
+                headers["If-Range"] = self._version.if_range
+        before = self._client.requests
+        try:
+            response = self._client.open("GET", self._address, headers)
+        finally:
+            self.requests += self._client.requests - before
+        try:
+            again = self._accept(response, position, until)
+        except BaseException:
+            response.abandon()
+            raise
+        if again:
+            response.close()
+            self._ask(position, stop)
+            return
+        self._response, self._until = response, until
+        # Later requests go straight to where this one was sent to in the end, for as long as that answers.
+        self._address = response.url
+
+    def _accept(self, response: HttpResponse, position: int, until: int | None) -> bool:
+        """Look at an answer's head. True: ask again, in another way. Raises SourceError when it will not do."""
+        status = response.status
+        if status == 416 and not self._started and self._ranges:  # of an empty file no range can be had
+            self._ranges = False
+            return True
+        if status in _OLD_ADDRESS and self._address != self._url:
+            self._address = self._url
+            return True
+        if status == 416:
+            raise self._changed()
+        response.expect(200, 206)
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
             raise SourceError(
                 f"{self.name}: the server compressed the file on its own ({coding}); let it send it as it is"
             )
-        self.end_is_told = response.length is not None or bool(response.chunked)
-        return response.length
+        if status == 200:
+            if self._started and self._ranges:
+                raise self._changed()
+            self._ranges = False
+            self._here = 0
+            self._is_same(response, response.length)
+        else:
+            total = self._check_range(response, position, until)
+            if total is None and not self._started:  # no way to know where the file ends
+                self._ranges = False
+                return True
+            self._here = position
+            self._is_same(response, total)
+        return False
 
-    def _read(self, buffer: memoryview) -> int:
-        try:
-            got = self._response.readinto(buffer[:_PIECE])
-        except (OSError, http.client.HTTPException) as error:
-            raise self._error(error) from error
-        self._got += got
-        if not got and buffer and self.size is not None and self._got < self.size:
-            raise SourceError(f"{self.name}: the connection ended after {self._got} of {self.size} bytes")
-        return got
+    def _check_range(self, response: HttpResponse, position: int, until: int | None) -> int | None:
+        """The file's length, None when it is not told. Raises SourceError unless this is a range that we want."""
+        text = response.headers.get("Content-Range", "")
+        found = _CONTENT_RANGE.fullmatch(text.strip())
+        if found is not None and self._ranges:
+            first, last = int(found[1]), int(found[2])
+            total = None if found[3] == "*" else int(found[3])
+            known = total if total is not None else self.size
+            right = first == position and first <= last
+            right = right and (until is None or last < until) and (known is None or last < known)
+            if right and response.length in (None, last - first + 1):
+                return total
+        asked = f"bytes {position}-{'' if until is None else until - 1}"
+        raise SourceError(f"{self.name}: the server was asked for {asked}, and answered with {text or 'no range'}")
 
-    def _error(self, error: BaseException | str) -> SourceError:
-        reason = one_line(error)
-        if isinstance(error, TimeoutError):
-            reason = f"the server sent nothing for {self._timeout:g} s"
-        elif isinstance(error, socket.gaierror):
-            reason = f"the server's name cannot be found ({error.strerror})"
-        elif isinstance(error, http.client.IncompleteRead):
-            reason = "the connection ended in the middle of the file"
-        elif isinstance(error, OSError) and error.strerror:
-            reason = error.strerror
-        number = error.errno if isinstance(error, OSError) else None
-        return SourceError(f"cannot read {self.name}: {reason or type(error).__name__}", errno=number)
+    def _is_same(self, response: HttpResponse, total: int | None) -> None:
+        """Raises SourceError when the answer is of another file than the first one was."""
+        version = _Version(response.headers.get("ETag"), response.headers.get("Last-Modified"), total)
+        if self._started:
+            if not self._version.allows(version):
+                raise self._changed()
+            return
+        if self.size is not None and total not in (None, self.size):
+            raise SourceError(f"{self.name} has {total} bytes on the server, and {self.size} were announced")
+        self._started = True
+        self.size = total if self.size is None else self.size
+        self.end_is_told = self.size is not None or response.end_is_told
+        self._version = version
 
-
-class _Redirects(urllib.request.HTTPRedirectHandler):
-    """Follows redirects, but never from https to anything else: the way would no longer be protected."""
-
-    def redirect_request(
-        self,
-        req: urllib.request.Request,
-        fp: IO[bytes],
-        code: int,
-        msg: str,
-        headers: http.client.HTTPMessage,
-        newurl: str,
-    ) -> urllib.request.Request | None:
-        allowed = ("https://",) if req.type == "https" else ("https://", "http://")
-        if not newurl.lower().startswith(allowed):
-            raise SourceError(
-                f"{public_name(req.full_url)} redirects to {public_name(newurl)}, which is not {allowed[-1]}"
-            )
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def one_line(reason: object) -> str:
-    """What urllib says, which may be several lines or what the server sent, as one."""
-    return " ".join(str(reason).split())
-
-
-def public_name(url: str) -> str:
-    """The address without what may be secret in it: user, password and query."""
-    scheme, _, rest = url.partition("://")
-    rest = rest.partition("#")[0]
-    path, question, _ = rest.partition("?")
-    host, slash, path = path.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path}{'?...' if question else ''}"
-
-
-def _split(url: str) -> tuple[str, str | None]:
-    """The address without user and password, and the header that carries these. Raises UsageError."""
-    try:
-        parts = urllib.parse.urlsplit(url)
-        port = parts.port
-    except ValueError as error:
-        raise UsageError(f"{public_name(url)} is not an address: {error}") from None
-    if not parts.hostname:
-        raise UsageError(f"{public_name(url)} is not an address: it names no server")
-    secret = None
-    if parts.username is not None:
-        import base64
-
-        pair = f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}"
-        secret = "Basic " + base64.b64encode(os.fsencode(pair)).decode("ascii")
-    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
-    netloc = host if port is None else f"{host}:{port}"
-    return urllib.parse.urlunsplit((parts.scheme, netloc, parts.path, parts.query, "")), secret
+    def _changed(self) -> SourceError:
+        return SourceError(f"{self.name} has changed on the server while it was read; run the same command again")

@@ -118,18 +118,22 @@ class HttpResponse:
             message += f"; may who is named by --auth-file or {VARIABLE} read it?"
         return SourceError(message)
 
-    def close(self) -> None:
-        """Read no more. A short rest is thrown away, so that the connection can be used again."""
-        if self._done is None:
-            return
-        if self._left is not None and self._left <= KEEP:
+    def close(self) -> int:
+        """
+        Read no more. A short rest is thrown away, so that the connection can be used again.
+
+        Returns how many bytes were thrown away.
+        """
+        thrown = 0
+        if self._done is not None and self._left is not None and self._left <= KEEP:
             scratch = memoryview(bytearray(min(self._left, _BUFFERED)))
             try:
-                while self.readinto(scratch):
-                    pass
+                while got := self.readinto(scratch):
+                    thrown += got
             except SourceError:
-                pass
+                pass  # nobody wants it, and the connection is closed by now
         self.abandon()
+        return thrown
 
     def abandon(self) -> None:
         """Read no more, and close the connection unless the body has come to its end."""

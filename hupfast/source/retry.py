@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import email.utils
+import errno
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -34,21 +35,26 @@ class Attempts:
     """
     Counts failures in a row, and waits between them: for a random part of a time that doubles from 0.5 s to 30 s.
 
-    Random, so that a thousand boards do not come back in the same second to a server that fell over.
+    Random, so that a thousand boards do not come back in the same second to a server that fell over. A refused
+    connection where nothing has answered yet is no failure that passes: the address is wrong, or nothing runs there.
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._failures = 0
+        self._answered = False
 
     def progress(self) -> None:
         """Something new has come: what failed before does not count any more."""
         self._failures = 0
+        self._answered = True
 
     def failed(self, error: Temporary) -> None:
         """Wait for the next try. Raises SourceError when there were enough of them."""
         transport = self._transport
         self._failures += 1
+        if error.errno == errno.ECONNREFUSED and not self._answered:
+            raise SourceError(str(error), errno=error.errno) from error
         if self._failures > transport.retries:
             tries = f" ({self._failures} tries)" if self._failures > 1 else ""
             raise SourceError(f"{error}{tries}; run the same command again to go on", errno=error.errno) from error

@@ -71,6 +71,16 @@ def test_rewind(kind, tmp_path):
 
 
 @kinds
+def test_seek(kind):
+    """Nobody knows where a byte of the image is in a compressed file: it starts at its start."""
+    with open_source(io.BytesIO(PACK[kind](DATA))) as source:
+        with pytest.raises(UsageError, match=f"compressed with {kind}"):
+            source.seek(10)
+        source.seek(0)
+        assert read_all(source) == DATA
+
+
+@kinds
 def test_several_streams_and_padding(kind):
     """Streams behind one another, with zeroes between and after them, are one image."""
     data = PACK[kind](DATA[:1000]) + bytes(8) + PACK[kind](b"") + PACK[kind](DATA[1000:]) + bytes(70_000)

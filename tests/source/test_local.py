@@ -5,7 +5,7 @@ import os
 import threading
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hupfast.errors import DataError, SourceError, UsageError
@@ -106,6 +106,55 @@ def test_peek_beyond_the_end_is_short(tmp_path):
         assert source.peek(64) == b"abc"
 
 
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    kind=st.sampled_from(["file", "object", "slice", "part"]),
+    steps=st.lists(
+        st.tuples(st.integers(0, 1100), st.none() | st.integers(0, 1100), st.integers(0, 500), st.integers(0, 99)),
+        max_size=5,
+    ),
+)
+def test_any_seeks_give_the_bytes_of_the_file(tmp_path, kind, steps):
+    """Whatever is sought, peeked and read gives the bytes that are there, and none behind the end that was set."""
+    data = DATA[:1000]
+    path = tmp_path / "data"
+    path.write_bytes(data if kind in ("file", "object") else b"before" + data + b"behind")
+    with path.open("rb") as file:
+        if kind == "file":
+            source: Source = open_source(file.fileno())
+        elif kind == "object":
+            source = open_source(file)
+        elif kind == "slice":
+            source = SliceSource(file.fileno(), 6, len(data), "member")
+        else:
+            whole = open_source(file)
+            whole.seek(6)
+            source = PartSource(whole, len(data), "member")
+        for offset, end, size, peeked in steps:
+            wanted = data[offset : len(data) if end is None else max(end, offset)]
+            source.seek(offset, end)
+            assert source.peek(peeked) == wanted[:peeked]
+            buffer = bytearray(size)
+            got = source.readinto(memoryview(buffer))
+            assert buffer[:got] == wanted[:got]
+            assert got or not wanted or not size
+        source.rewind()
+        assert read_all(source) == data
+
+
+def test_seek_below_the_start(image):
+    """There is no byte in front of the first."""
+    with open_source(image) as source, pytest.raises(UsageError, match="no byte at offset -1"):
+        source.seek(-1)
+
+
+def test_descriptor_follows_seek(image):
+    """C reads on from where seek has gone."""
+    with open_source(image) as source:
+        source.seek(1000)
+        assert read_fd(source) == DATA[1000:]
+
+
 def test_borrowed_descriptor_starts_where_it_stands_and_stays_open(image):
     """A descriptor is read from its position and not closed."""
     fd = os.open(image, os.O_RDONLY)
@@ -157,8 +206,9 @@ def test_nonblocking_pipe_is_waited_for(pipe):
 def test_pipe_cannot_be_rewound(pipe):
     """rewind of a pipe says that it cannot be read twice."""
     with open_source(pipe) as source:
-        with pytest.raises(UsageError, match="cannot be read twice"):
-            source.rewind()
+        for call in (source.rewind, lambda: source.seek(10)):
+            with pytest.raises(UsageError, match="cannot be read twice"):
+                call()
         read_all(source)
 
 

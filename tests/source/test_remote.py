@@ -1,331 +1,278 @@
-"""http(s) sources, against a small server of our own that can misbehave."""
+"""Files behind http(s) addresses, against servers that do well and servers that do not."""
 
-import base64
 import gzip
-import http.server
 import lzma
-import shutil
-import socket
-import ssl
-import subprocess
-import threading
+import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hupfast.errors import SourceError, UsageError
-from hupfast.source import Source, open_source
-from hupfast.source.remote import HttpSource, public_name
-
-DATA = bytes(range(251)) * 2000
-
-
-def read_all(source: Source) -> bytes:
-    out = bytearray()
-    buffer = bytearray(2**16)
-    while got := source.readinto(memoryview(buffer)):
-        out += buffer[:got]
-    return bytes(out)
+from hupfast.source import PartSource, open_source
+from hupfast.source.http import HttpClient
+from hupfast.source.remote import HttpSource
+from hupfast.source.transport import Transport
+from remotefile import DATA, read, read_all, serve
+from servers import Answer, misbehaving, nginx
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    """Each path is one behaviour."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *args: object) -> None:
-        pass
-
-    def do_GET(self) -> None:
-        self.server.requests.append((self.path, dict(self.headers)))
-        self.close_connection = True
-        getattr(self, "send_" + self.path[1:].partition("?")[0].replace(".", "_"), self.send_nothing_here)()
-
-    def head(self, length: int | None, status: int = 200, **headers: str) -> None:
-        self.send_response(status)
-        if length is not None:
-            self.send_header("Content-Length", str(length))
-        for name, value in headers.items():
-            self.send_header(name.replace("_", "-"), value)
-        self.end_headers()
-
-    def send_nothing_here(self) -> None:
-        self.send_error(404)
-
-    def send_whole(self) -> None:
-        self.head(len(DATA))
-        self.wfile.write(DATA)
-
-    def send_no_length(self) -> None:
-        self.head(None)
-        self.wfile.write(DATA)
-
-    def send_empty(self) -> None:
-        self.head(0)
-
-    def send_short(self) -> None:
-        self.head(len(DATA))
-        self.wfile.write(DATA[:-1])
-
-    def send_chunked(self) -> None:
-        self.head(None, Transfer_Encoding="chunked")
-        for start in range(0, len(DATA), 70_000):
-            piece = DATA[start : start + 70_000]
-            self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece))
-        self.wfile.write(b"0\r\n\r\n")
-
-    def send_chunked_short(self) -> None:
-        self.head(None, Transfer_Encoding="chunked")
-        self.wfile.write(b"%x\r\n%s\r\n" % (len(DATA), DATA))
-
-    def send_stall(self) -> None:
-        self.head(len(DATA))
-        self.wfile.write(DATA[:1000])
-        self.wfile.flush()
-        self.server.stop.wait(10)
-
-    def send_mute(self) -> None:
-        self.server.stop.wait(10)
-
-    def send_gzip(self) -> None:
-        packed = gzip.compress(DATA)
-        self.head(len(packed))
-        self.wfile.write(packed)
-
-    def send_xz(self) -> None:
-        packed = lzma.compress(DATA)
-        self.head(len(packed))
-        self.wfile.write(packed)
-
-    def send_encoded(self) -> None:
-        packed = gzip.compress(DATA)
-        self.head(len(packed), Content_Encoding="gzip")
-        self.wfile.write(packed)
-
-    def send_moved(self) -> None:
-        self.head(0, 302, Location="/whole")
-
-    def send_moved_to_file(self) -> None:
-        self.head(0, 302, Location="file:///etc/passwd")
-
-    def send_moved_to_http(self) -> None:
-        self.head(0, 302, Location=self.server.elsewhere)
-
-    def send_round(self) -> None:
-        self.head(0, 302, Location="/round")
-
-    def send_error_500(self) -> None:
-        self.send_error(500, "Broken")
-
-    def send_partial(self) -> None:
-        self.head(3, 206)
-        self.wfile.write(DATA[:3])
-
-    def send_nonsense(self) -> None:
-        self.wfile.write(b"SSH-2.0-OpenSSH\r\n\r\n")
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("www") / "files"
+    folder.mkdir()
+    (folder / "f").write_bytes(DATA)
+    (folder / "empty").write_bytes(b"")
+    return folder
 
 
-class Server(http.server.ThreadingHTTPServer):
-    def __init__(self) -> None:
-        super().__init__(("127.0.0.1", 0), Handler)
-        self.requests: list[tuple[str, dict[str, str]]] = []
-        self.stop = threading.Event()
-        self.elsewhere = ""
-        self.scheme = "http"
-
-    def url(self, path: str) -> str:
-        return f"{self.scheme}://localhost:{self.server_port}/{path}"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        pass  # a client that goes away early is what many of these tests are about
+@pytest.fixture(scope="module")
+def ranges(folder):
+    """nginx, which has ranges."""
+    with nginx(folder) as server:
+        yield server
 
 
-def serve(server):
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield server
-    server.stop.set()
-    server.shutdown()
-    thread.join()
-    server.server_close()
+# ---- reading it all ----------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def server(monkeypatch):
-    monkeypatch.setenv("no_proxy", "*")
-    yield from serve(Server())
-
-
-@pytest.mark.parametrize("path", ["whole", "no_length", "chunked", "moved"])
-def test_body_comes_whole(server, path):
-    """A body comes whole: with a length, without one, in chunks, behind a redirect."""
-    with open_source(server.url(path)) as source:
-        assert source.size == (len(DATA) if path in ("whole", "moved") else None)
-        assert (source.seekable, source.fileno()) == (False, None)
+def test_file_comes_whole(ranges):
+    """A file comes whole, with its size, in one request."""
+    with open_source(ranges.url("f")) as source:
+        assert (source.size, source.seekable, source.remote, source.fileno()) == (len(DATA), True, True, None)
         assert source.peek(64) == DATA[:64]
+        assert read_all(source) == DATA
+        assert (source.requests, source.fetched) == (1, len(DATA))
+
+
+def test_empty_file(ranges):
+    """A file of no bytes, of which no range can be had, is an empty source."""
+    with open_source(ranges.url("empty")) as source:
+        assert (source.size, read_all(source)) == (0, b"")
+
+
+@pytest.mark.parametrize("length", ["told", "chunked", ""])
+def test_server_without_ranges(length):
+    """A body comes whole without ranges: with a length, in chunks, and up to where the connection ends."""
+    with serve(ranges=False, length=length) as server, open_source(server.url("f")) as source:
+        assert source.size == (len(DATA) if length == "told" else None)
+        assert (source.seekable, source.end_is_told) == (False, length != "")
+        assert read_all(source) == DATA
+        with pytest.raises(UsageError, match="cannot be read twice"):
+            source.seek(0)
+
+
+def test_nginx_without_ranges(folder):
+    """A real server whose ranges are off is read from its start only."""
+    with nginx(folder, extra="max_ranges 0;") as server, open_source(server.url("f")) as source:
+        assert not source.seekable
         assert read_all(source) == DATA
 
 
-def test_empty_body(server):
-    """A body of no bytes is an empty source."""
-    with open_source(server.url("empty")) as source:
-        assert read_all(source) == b""
-
-
-def test_compressed_file(server):
-    """A gzip file behind an address is decoded like one on disk."""
-    with open_source(server.url("gzip")) as source:
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress])
+def test_compressed_file(pack):
+    """A gzip or xz file behind an address is decoded like one on disk."""
+    with serve(pack(DATA)) as server, open_source(server.url("f")) as source:
         assert source.format == "raw"
         assert read_all(source) == DATA
 
 
 @pytest.mark.parametrize(
-    ("path", "reason"),
+    ("path", "how", "reason"),
     [
-        ("nothing", "404 Not Found"),
-        ("error_500", "500 Broken"),
-        ("partial", "206"),
-        ("encoded", r"compressed the file on its own \(gzip\)"),
-        ("moved_to_file", "'file:///etc/passwd' is not allowed"),
-        ("round", "redirect"),
-        ("nonsense", "SSH-2.0-OpenSSH"),
+        ("none", {}, "404 Not Found"),
+        ("f", {"answers": [Answer(410)]}, "410 Gone"),
+        ("f", {"answers": [Answer(403)]}, "403 Forbidden; .*--auth-file"),
+        ("f", {"answers": [Answer(401)]}, "401 Unauthorized; .*--auth-file.*HUPFAST_AUTH"),
+        ("f", {"answers": [Answer(206)]}, "asked for bytes 0-, and answered with no range"),
+        ("f", {"encoding": "gzip"}, r"compressed the file on its own \(gzip\)"),
+        ("f", {"content_range": "bytes 1-502000/502001"}, "answered with bytes 1-502000/502001"),
+        ("f", {"content_range": f"bytes 0-{len(DATA) - 1}/{len(DATA) - 1}"}, "answered with bytes"),
+        ("f", {"content_range": f"bytes 0-{len(DATA)}/{len(DATA) + 1}"}, "answered with bytes"),
     ],
 )
-def test_bad_answer(server, path, reason):
-    """An answer that is not the file is a SourceError with the address and the reason."""
-    with pytest.raises(SourceError, match=reason) as caught:
-        open_source(server.url(path))
+def test_bad_answer(clock, path, how, reason):
+    """An answer that is not the file is refused at once, with the address and the reason."""
+    with serve(**how) as server:
+        with pytest.raises(SourceError, match=reason) as caught:
+            open_source(server.url(path), transport=clock.transport())
+        assert server.url(path) in str(caught.value)
+        assert len(server.requests) == 1
 
-    assert server.url(path) in str(caught.value)
     assert "\n" not in str(caught.value)
     assert caught.value.exit_code == 7
+    assert clock.slept == []
 
 
-@pytest.mark.parametrize(("path", "reason"), [("short", "after 501999 of 502000 bytes"), ("chunked_short", "middle")])
-def test_short_body(server, path, reason):
-    """A body that ends early is a SourceError, not the end of the image."""
-    with open_source(server.url(path)) as source, pytest.raises(SourceError, match=reason):
-        read_all(source)
+def test_announced_size_is_checked():
+    """A file of another size than was announced is refused."""
+    with serve() as server, pytest.raises(SourceError, match="502000 bytes on the server, and 7 were announced"):
+        HttpSource(server.url("f"), size=7)
 
 
-@pytest.mark.parametrize("path", ["stall", "mute"])
-def test_server_that_stops_sending(server, path):
-    """A server that sends nothing for the time-out is given up, before its answer and in the middle of it."""
-    with (
-        pytest.raises(SourceError, match=r"sent nothing for 0\.2 s"),
-        HttpSource(server.url(path), timeout=0.2) as source,
-    ):
-        read_all(source)
+def test_memory_of_http_is_part_of_the_budget():
+    """What Python's http takes is told, and leaves room in the default budget for xz at its default level."""
+    with misbehaving({"/f": DATA, "/x": lzma.compress(DATA)}) as server:
+        with open_source(server.url("f")) as plain, open_source(server.url("x")) as packed:
+            assert plain.memory == 6 * 2**20
+            assert plain.memory < packed.memory <= 15 * 2**20
+            assert read_all(packed) == DATA
+        with open_source(server.url("f"), memory=2 * 2**20) as small:
+            assert small.memory == 2**20
 
 
-def test_nobody_listens():
-    """A refused connection is a SourceError with the address and the reason."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with pytest.raises(SourceError, match=f"http://127.0.0.1:{port}/x: Connection refused"):
-        open_source(f"http://127.0.0.1:{port}/x")
+# ---- seeking -----------------------------------------------------------------------------------------------
 
 
-def test_unknown_host(monkeypatch):
-    """A name that cannot be resolved is a SourceError that says so."""
-
-    def fail(*args: object, **more: object) -> None:
-        raise socket.gaierror(-2, "Name or service not known")
-
-    monkeypatch.setattr(socket, "getaddrinfo", fail)
-    monkeypatch.setenv("no_proxy", "*")
-    with pytest.raises(SourceError, match="name cannot be found"):
-        open_source("http://board.invalid/image")
-
-
-def test_password_goes_to_its_server_only(server):
-    """User and password of an address become a header that no redirect gets, and are never shown."""
-    host = server.url("").removeprefix("http://")
-    with open_source(f"http://me%40home:s3cret@{host}moved?token=hidden") as source:
-        assert source.name == server.url("moved") + "?..."
-
-    first, second = server.requests
-    assert first[0] == "/moved?token=hidden"
-    assert base64.b64decode(first[1]["Authorization"].removeprefix("Basic ")) == b"me@home:s3cret"
-    assert "Authorization" not in second[1]
-
-    with pytest.raises(SourceError) as caught:
-        open_source(f"http://me:s3cret@{host}nothing?token=hidden")
-    assert "s3cret" not in str(caught.value)
-    assert "hidden" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("url", "public"),
-    [
-        ("http://host/a/b", "http://host/a/b"),
-        ("https://u:p@host:80/a?x=1#y", "https://host:80/a?..."),
-        ("http://u:p@/x", "http:///x"),
-        ("http://a@b@host/p@q", "http://host/p@q"),
-        ("http://host?x", "http://host?..."),
-    ],
+@settings(deadline=None, max_examples=60)
+@given(
+    steps=st.lists(
+        st.tuples(st.integers(0, len(DATA) + 9), st.integers(0, 200_000), st.integers(0, 90_000), st.integers(0, 99)),
+        max_size=6,
+    )
 )
-def test_public_name(url, public):
-    """What may be secret in an address is left out of its name."""
-    assert public_name(url) == public
-
-
-@pytest.mark.parametrize(
-    "url",
-    ["http://", "http:///path", "http://host:port/", "http://[::1/x", "http://host/a b", "http://host/ä"],
-)
-def test_not_an_address(url):
-    """Something that is no address is wrong usage."""
-    with pytest.raises(UsageError, match="is not an address"):
-        open_source(url)
-
-
-@pytest.fixture
-def tls(tmp_path, monkeypatch):
-    """A server with a certificate of its own, and that certificate's file."""
-    if not shutil.which("openssl"):
-        pytest.skip("openssl is not installed")
-    key, certificate = tmp_path / "key.pem", tmp_path / "cert.pem"
-    command = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 2 -subj /CN=localhost"
-    names = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(["openssl", *command.split(), *names], check=True, capture_output=True)
-    monkeypatch.setenv("no_proxy", "*")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
-    server = Server()
-    server.scheme = "https"
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    for running in serve(server):
-        yield running, certificate
-
-
-def test_https_needs_a_known_certificate(tls, monkeypatch):
-    """A certificate that nobody vouches for is refused; one that is trusted is accepted."""
-    server, certificate = tls
-    with pytest.raises(SourceError, match="certificate"):
-        open_source(server.url("whole"))
-
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    with open_source(server.url("whole")) as source:
+def test_any_seeks_give_the_bytes_of_the_file(ranges, steps):
+    """Whatever is sought, peeked and read gives the bytes of the file, and none behind the end that was set."""
+    with open_source(ranges.url("f")) as source:
+        for offset, length, size, peeked in steps:
+            end = offset + length
+            source.seek(offset, end)
+            assert source.peek(peeked) == DATA[offset : min(offset + peeked, end)]
+            assert read(source, size) == DATA[offset : min(offset + size, end)]
+            assert source.taken == min(offset + size, max(min(end, len(DATA)), offset))
+        source.rewind()
         assert read_all(source) == DATA
 
 
-def test_https_is_not_left_by_a_redirect(tls, server, monkeypatch):
-    """A redirect from https to http is refused."""
-    secure, certificate = tls
-    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
-    secure.elsewhere = server.url("whole")
-    with pytest.raises(SourceError, match=r"which is not https"):
-        open_source(secure.url("moved_to_http"))
+def test_seek_asks_for_no_more_than_is_wanted(folder):
+    """A seek with an end is one request for these bytes, on the connection that is there."""
+    with nginx(folder) as server:
+        with HttpSource(server.url("f")) as source:
+            read_all(source)
+            source.seek(1000, 2000)
+            assert read_all(source) == DATA[1000:2000]
+            source.seek(300_000, 400_000)
+            assert read_all(source) == DATA[300_000:400_000]
+            assert source.requests == 3
+            assert source.fetched == len(DATA) + 101_000
+        assert [line[:2] for line in server.log()] == [
+            ("bytes=0-", 206),
+            ("bytes=1000-1999", 206),
+            ("bytes=300000-399999", 206),
+        ]
 
-    assert server.requests == []
+
+def test_connection_stays():
+    """Ranges that are read to their ends share a connection."""
+    with serve() as server, HttpSource(server.url("f")) as source:
+        for offset in (0, 400_000, 100_000):
+            source.seek(offset, None if not offset else offset + 50_000)
+            read_all(source)
+        assert (len(server.requests), server.connections) == (3, 1)
 
 
-def test_memory_of_http_is_part_of_the_budget(server):
-    """What Python's http takes is told, and leaves room in the default budget for xz at its default level."""
-    with open_source(server.url("whole")) as plain, open_source(server.url("xz")) as packed:
-        assert plain.memory == 6 * 2**20
-        assert plain.memory < packed.memory <= 15 * 2**20
-        assert read_all(packed) == DATA
-    with open_source(server.url("whole"), memory=2 * 2**20) as small:
-        assert small.memory == 2**20
+def test_seek_inside_the_answer_asks_for_nothing():
+    """A place a little ahead in the answer that is being read is reached by reading."""
+    with serve() as server, HttpSource(server.url("f")) as source:
+        assert read(source, 1000) == DATA[:1000]
+        source.seek(60_000, 61_000)
+        assert read_all(source) == DATA[60_000:61_000]
+        source.seek(61_000, 70_000)
+        assert read_all(source) == DATA[61_000:70_000]
+        assert len(server.requests) == 1
+
+
+def test_far_seek_closes_the_connection():
+    """A long answer is not read to its end for the sake of its connection."""
+    with serve() as server, HttpSource(server.url("f")) as source:
+        read(source, 1000)
+        source.seek(300_000, 301_000)
+        assert read_all(source) == DATA[300_000:301_000]
+        assert source.fetched < 40_000
+        assert server.connections == 2
+
+
+def test_seek_by_itself_asks_for_nothing():
+    """Only reading sends a request."""
+    with serve() as server, HttpSource(server.url("f")) as source:
+        for offset in range(0, len(DATA), 50_000):
+            source.seek(offset)
+        assert len(server.requests) == 1
+
+
+def test_server_that_sends_less_than_was_asked_for():
+    """An answer with a shorter range than was asked for, which HTTP allows, is read, and the rest asked for."""
+
+    def cap(server, request):
+        first = int(request.headers["Range"].removeprefix("bytes=").partition("-")[0])
+        server.files["/f"] = DATA
+        server.behaviour.cap = first + 100_000
+
+    with serve(before=cap) as server, HttpSource(server.url("f")) as source:
+        assert read_all(source) == DATA
+        assert len(server.requests) == 6
+
+
+def test_part_of_a_remote_file(ranges):
+    """A member of a file that is far away is sought by itself, from its own start."""
+    with open_source(ranges.url("f")) as whole:
+        whole.seek(1000)
+        part = PartSource(whole, 5000, "member")
+        assert part.seekable
+        part.seek(4000, 9999)
+        assert read_all(part) == DATA[5000:6000]
+        part.rewind()
+        assert read_all(part) == DATA[1000:6000]
+
+
+# ---- redirects and speed -----------------------------------------------------------------------------------
+
+
+def test_redirect_is_followed_once():
+    """Later ranges are asked for where the first request was sent to."""
+    redirects = {"/moved": Answer(302, {"Location": "/f?token=1"})}
+    with serve(redirects=redirects) as server, HttpSource(server.url("moved")) as source:
+        source.seek(300_000)
+        assert read_all(source) == DATA[300_000:]
+        assert [request.path for request in server.requests] == ["/moved", "/f?token=1", "/f?token=1"]
+        assert source.name == server.url("moved")
+
+
+def test_redirect_that_expires():
+    """When the place that a redirect led to does not answer any more, the named address is asked for another."""
+    redirects = {"/moved": Answer(302, {"Location": "/f"})}
+    with serve(redirects=redirects) as server, HttpSource(server.url("moved")) as source:
+        server.behaviour.redirects = {
+            "/moved": Answer(302, {"Location": "/new"}),
+            "/f": Answer(403),
+        }
+        server.files = {"/new": DATA}
+        source.seek(300_000)
+        assert read_all(source) == DATA[300_000:]
+
+
+def test_limit_rate(clock):
+    """No more bytes come than the limit allows, but for a quarter of a second's worth at the start."""
+    with serve() as server, open_source(server.url("f"), transport=clock.transport(limit_rate=100_000)) as source:
+        assert read_all(source) == DATA
+    assert clock.now == pytest.approx(len(DATA) / 100_000 - 0.25, rel=0.01)
+    assert max(clock.slept) < 0.126
+
+
+def test_limit_rate_in_real_time():
+    """The same by a real clock."""
+    with serve(DATA[:200_000]) as server:
+        started = time.monotonic()
+        with open_source(server.url("f"), transport=Transport(limit_rate=400_000)) as source:
+            read_all(source)
+    assert 0.2 < time.monotonic() - started < 1.5
+
+
+def test_client_of_somebody_else_stays_open():
+    """A client that was given is used, and left as it is."""
+    with serve() as server, HttpClient() as client:
+        with HttpSource(server.url("f"), client=client) as source:
+            read_all(source)
+        with client.open("GET", server.url("f")) as response:
+            assert response.read_all(len(DATA)) == DATA
+        assert (client.requests, server.connections) == (2, 1)
