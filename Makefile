@@ -40,7 +40,7 @@ tsan: $(VENV)/tools ## Run the C tests under ThreadSanitizer
 	@$(MESON) setup --reconfigure build/tsan -Dpython=false -Db_sanitize=thread -Db_lundef=false >/dev/null
 	TSAN_OPTIONS=halt_on_error=1 $(MESON) test -C build/tsan --print-errorlogs
 
-fuzz: $(VENV)/tools ## Fuzz every parser and the decoders with libFuzzer, FUZZ_SECONDS each
+fuzz: $(VENV)/installed ## Fuzz every parser and the decoders with libFuzzer, FUZZ_SECONDS each
 	@.ci/packages fuzz
 	@CC=clang $(MESON) setup --reconfigure build/fuzz -Dpython=false -Dfuzzer=true -Db_sanitize=address,undefined \
 		-Db_lundef=false >/dev/null
@@ -49,6 +49,9 @@ fuzz: $(VENV)/tools ## Fuzz every parser and the decoders with libFuzzer, FUZZ_S
 		build/fuzz/tests/fuzz/fuzz_$$name -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -verbosity=0 \
 			-print_final_stats=1 build/corpus/$$name tests/fuzz/corpus/$$name || exit 1; \
 	done
+	@$(BIN)/pip install -q --disable-pip-version-check --group fuzz && mkdir -p build/corpus/bundle
+	$(BIN)/python tests/fuzz/fuzz_bundle.py -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -verbosity=0 \
+		-print_final_stats=1 build/corpus/bundle tests/fuzz/corpus/bundle
 
 bench: $(VENV)/installed ## Measure hupfast against its peers (root; about 40 minutes, 10 with ARGS=--no-card)
 	@.ci/packages bench

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 
 _TICK = 0.1
+_MEMORY_LIMIT = 1 << 30
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def _check_image(bundle: Bundle, image: ImageMember, progress: "ProgressFunction
         with Run(
             "check",
             None,
-            memory=max(MEMORY_DEFAULT, head.memory),
+            memory=min(max(MEMORY_DEFAULT, head.memory), _MEMORY_LIMIT),
             format="chunked",
             image_size=image.image_size,
             table_sha256=image.table_sha256,
