@@ -2,7 +2,7 @@
 Servers for tests: nginx, and one that misbehaves on purpose.
 
     with nginx(folder) as server:                      # a real one: ranges, ETag, keep-alive
-        server.url("image.zst"); server.log()
+        server.url("image.zst"); server.log(count)
     with misbehaving({"/f": b"..."}, Behaviour(drop_after=1000)) as server:
         server.url("/f"); server.requests; server.sent
 
@@ -48,9 +48,15 @@ class Nginx:
         """The address of a file in its folder."""
         return f"{self.scheme}://{self.host}:{self.port}/{path.lstrip('/')}"
 
-    def log(self) -> list[tuple[str, int, int]]:
-        """For each request that has ended: its Range ("-" for none), status, bytes of the body that were sent."""
-        lines = self._log.read_text().splitlines()
+    def log(self, count: int) -> list[tuple[str, int, int]]:
+        """
+        For each request that has ended: its Range ("-" for none), status, bytes of the body that were sent.
+
+        Waits a little for `count` of them: nginx writes them after the client has the last byte.
+        """
+        end = time.monotonic() + 5
+        while len(lines := self._log.read_text().splitlines()) < count and time.monotonic() < end:
+            time.sleep(0.01)
         return [(words[0], int(words[1]), int(words[2])) for words in (line.split("|") for line in lines)]
 
 
@@ -283,8 +289,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             body = body[: min(limits)]
         for start in range(0, len(body), 2**16):
             piece = body[start : start + 2**16]
+            self.server.sent += len(piece)  # before: who has read it may look at once
             self.wfile.write(b"%x\r\n%s\r\n" % (len(piece), piece) if how.length == "chunked" else piece)
-            self.server.sent += len(piece)
         if not spoil:
             if how.length == "chunked":
                 self.wfile.write(b"0\r\n\r\n")
