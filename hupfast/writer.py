@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from hupfast.bmap import Bmap
     from hupfast.source import Source, SourceLike
+    from hupfast.source.transport import Transport
 
 __all__ = ["MEMORY_DEFAULT", "ImageWriter", "Progress", "ProgressFunction", "Report", "verify_image", "write_image"]
 
@@ -191,6 +192,7 @@ def write_image(
     image_size: int | None = None,
     table_sha256: bytes | None = None,
     progress: ProgressFunction | None = None,
+    transport: Transport | None = None,
 ) -> Report:
     """
     Write an image to a block device or file, flush it, read it back.
@@ -206,12 +208,13 @@ def write_image(
     skip_unchanged: read the target first, and leave alone what is equal.
     workers, depth, block: decoders, writes in flight, bytes of one write; 0: chosen.
     image_size: raw bytes that the image must have. table_sha256: digest that its chunk table must have.
+    transport: how an address is reached, where `source` is one.
 
     Raises Refused (TargetError, MemoryBudgetError) before anything is written; DataError and DigestError for a bad
     image, SourceError when it cannot be read, MediumError and MismatchError for a bad target.
     """
     started = time.monotonic()
-    with open_source(source, memory=memory) as stream:
+    with open_source(source, memory=memory, transport=transport) as stream:
         budget = memory - stream.memory
         ready = prepare(stream, target, budget, bmap=bmap, image_size=image_size, create=create)
         late_digest = check_digest(stream, sha256, budget, progress)
@@ -244,6 +247,7 @@ def verify_image(
     memory: int = MEMORY_DEFAULT,
     bmap: Path | None = None,
     progress: ProgressFunction | None = None,
+    transport: Transport | None = None,
 ) -> Report:
     """
     Compare the target with an image, past every cache. Nothing is written; the target may be in use.
@@ -252,7 +256,7 @@ def verify_image(
     Raises MismatchError with the first bytes that differ, and what write_image raises for the source.
     """
     started = time.monotonic()
-    with open_source(source, memory=memory) as stream:
+    with open_source(source, memory=memory, transport=transport) as stream:
         budget = memory - stream.memory
         ready = prepare(stream, target, budget, bmap=bmap, writing=False)
         with Run(

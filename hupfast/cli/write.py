@@ -17,10 +17,12 @@ from hupfast.cli.output import (
     say,
     yes_option,
 )
+from hupfast.cli.transport import transport_of, transport_options
 from hupfast.errors import Cancelled, DataError
 
 if TYPE_CHECKING:
     from hupfast.source import Source
+    from hupfast.source.transport import Transport
     from hupfast.target import Target
     from hupfast.writer import Report
 
@@ -50,6 +52,7 @@ _target_argument = click.argument("target")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Read the target back, and compare.")
 @click.option("--skip-unchanged", is_flag=True, help="Read first, and leave alone what is there already.")
 @_memory_option
+@transport_options
 @yes_option
 @json_option
 @quiet_option
@@ -61,6 +64,9 @@ def write(
     verify: bool,
     skip_unchanged: bool,
     memory: int,
+    ca_file: str | None,
+    auth_file: str | None,
+    limit_rate: int,
     yes: bool,
     as_json: bool,
     quiet: bool,
@@ -74,7 +80,8 @@ def write(
     from hupfast.examine import prepare
     from hupfast.writer import write_image
 
-    with _open(image, memory) as source:
+    transport = transport_of(ca_file, auth_file, limit_rate, quiet=quiet)
+    with _open(image, memory, transport) as source:
         # All that can be refused is refused before the question.
         found = prepare(source, target, memory - source.memory, bmap=bmap, create=True).target
         if found.exists:
@@ -103,9 +110,20 @@ def write(
 @_target_argument
 @_bmap_option
 @_memory_option
+@transport_options
 @json_option
 @quiet_option
-def verify(image: str, target: str, bmap: str | None, memory: int, as_json: bool, quiet: bool) -> None:
+def verify(
+    image: str,
+    target: str,
+    bmap: str | None,
+    memory: int,
+    ca_file: str | None,
+    auth_file: str | None,
+    limit_rate: int,
+    as_json: bool,
+    quiet: bool,
+) -> None:
     """
     Compare TARGET with IMAGE past every cache, and name the first bytes that differ.
 
@@ -113,15 +131,16 @@ def verify(image: str, target: str, bmap: str | None, memory: int, as_json: bool
     """
     from hupfast.writer import verify_image
 
-    with _open(image, memory) as source, progress(quiet, source, {"write": "compare"}) as show:
+    transport = transport_of(ca_file, auth_file, limit_rate, quiet=quiet)
+    with _open(image, memory, transport) as source, progress(quiet, source, {"write": "compare"}) as show:
         report = verify_image(source, target, memory=memory, bmap=bmap, progress=show)
     _tell(report, source.name, target, "compared", as_json, quiet)
 
 
-def _open(image: str, memory: int) -> Source:
+def _open(image: str, memory: int, transport: Transport) -> Source:
     from hupfast.source import open_source
 
-    source = open_source(image, memory=memory)
+    source = open_source(image, memory=memory, transport=transport)
     try:
         if not source.peek(1):  # what a failed download leaves behind, or a failed program in a pipe
             raise DataError(f"{source.name} is empty: there is no image in it")
