@@ -53,21 +53,27 @@ HTTP_MEMORY = 6 * 2**20
 """What Python's modules for http and TLS take."""
 
 
-def open_source(location: SourceLike, *, memory: int = MEMORY_DEFAULT, transport: Transport | None = None) -> Source:
+def open_source(
+    location: SourceLike,
+    *,
+    memory: int = MEMORY_DEFAULT,
+    transport: Transport | None = None,
+    head: int | None = None,
+) -> Source:
     """
     Open what the user named.
 
     A Source is returned as it is; a descriptor or a file object is read from where it stands, and stays open.
 
     memory: budget in bytes. What http, gzip, xz or bzip2 take of it is in Source.memory.
-    transport: how addresses are reached; None: as Transport() says.
+    transport: how addresses are reached; None: as Transport() says. head: see HttpSource.
     Raises SourceError when it cannot be opened or read, UsageError when it is no kind of source, DataError when it
     is no image (a zip archive, a file called .gz that is no gzip file and the like),
     MemoryBudgetError when an xz file needs more memory to be decoded.
     """
     if isinstance(location, Source):
         return location
-    source = _open(location, memory, transport)
+    source = _open(location, memory, transport, head)
     try:
         from hupfast.source.decode import decoded
 
@@ -77,11 +83,13 @@ def open_source(location: SourceLike, *, memory: int = MEMORY_DEFAULT, transport
         raise
 
 
-def _open(location: str | os.PathLike[str] | int | BinaryFile, memory: int, transport: Transport | None) -> Source:
+def _open(
+    location: str | os.PathLike[str] | int | BinaryFile, memory: int, transport: Transport | None, head: int | None
+) -> Source:
     if isinstance(location, int):
         return _open_fd(location, f"descriptor {location}", owned=False)
     if isinstance(location, (str, os.PathLike)):
-        return _open_named(location, memory, transport)
+        return _open_named(location, memory, transport, head)
     name = getattr(location, "name", None)
     if not isinstance(name, str):
         name = "the file object"
@@ -90,7 +98,7 @@ def _open(location: str | os.PathLike[str] | int | BinaryFile, memory: int, tran
     return ObjectSource(location, name)
 
 
-def _open_named(location: str | os.PathLike[str], memory: int, transport: Transport | None) -> Source:
+def _open_named(location: str | os.PathLike[str], memory: int, transport: Transport | None, head: int | None) -> Source:
     if location == "-":
         if os.isatty(0):
             raise UsageError("standard input is a terminal: pipe the image into it, or name a file")
@@ -102,7 +110,7 @@ def _open_named(location: str | os.PathLike[str], memory: int, transport: Transp
             raise UsageError(f"{scheme}:// is not understood: give a path, http://, https:// or -")
         from hupfast.source.remote import HttpSource
 
-        return HttpSource(path, transport=transport, memory=min(HTTP_MEMORY, memory // 2))
+        return HttpSource(path, transport=transport, head=head, memory=min(HTTP_MEMORY, memory // 2))
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

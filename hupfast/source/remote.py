@@ -72,10 +72,12 @@ class HttpSource(Source):
         transport: Transport | None = None,
         client: HttpClient | None = None,
         size: int | None = None,
+        head: int | None = None,
         memory: int = 0,
     ) -> None:
         """
         client: to be used instead of one of our own; it stays open. size: bytes that the file must have.
+        head: bytes that will be read first, and are all that is asked for until seek says more; None: all of it.
 
         Raises UsageError when url is no address, SourceError when there is nothing to be read there.
         """
@@ -94,7 +96,7 @@ class HttpSource(Source):
         self._until: int | None = None  # what the response was asked for ends here; None: with the file
         self._scratch: memoryview | None = None
         try:
-            self._attempts.run(lambda: self._ask(0, None))
+            self._attempts.run(lambda: self._ask(0, head))
         except BaseException:
             self.close()
             raise
@@ -135,7 +137,8 @@ class HttpSource(Source):
         """An answer whose next byte is the one at `position`, and which has the bytes up to `stop`."""
         response = self._response
         if response is not None:
-            enough = self._until is None or (stop is not None and stop <= self._until)
+            until = self._until
+            enough = until is None or (stop is not None and stop <= until) or (self._end is None and position < until)
             if not (enough and 0 <= position - self._here <= (KEEP if self._ranges else position)):
                 self._let_go(keep=True)
         if self._response is None:
@@ -186,7 +189,7 @@ class HttpSource(Source):
             response.close()
             self._ask(position, stop)
             return
-        self._response, self._until = response, until
+        self._response, self._until = response, until if self._ranges else None
         # Later requests go straight to where this one was sent to in the end, for as long as that answers.
         self._address = response.url
 

@@ -276,3 +276,14 @@ def test_client_of_somebody_else_stays_open():
         with client.open("GET", server.url("f")) as response:
             assert response.read_all(len(DATA)) == DATA
         assert (client.requests, server.connections) == (2, 1)
+
+
+@pytest.mark.parametrize("has_ranges", [True, False])
+def test_only_the_head_is_asked_for_first(has_ranges):
+    """With `head`, no more is asked for until more is wanted; without a seek, the rest comes on demand."""
+    with serve(ranges=has_ranges) as server, open_source(server.url("f"), head=1000) as source:
+        assert source.peek(64) == DATA[:64]
+        assert source.fetched <= 1000
+        assert [request.headers["Range"] for request in server.requests] == ["bytes=0-999"]
+        assert read_all(source) == DATA
+        assert (source.requests, source.fetched) == (2 if has_ranges else 1, len(DATA))
