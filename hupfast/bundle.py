@@ -10,7 +10,8 @@ rootfs.img.zst     the image, chunked, last
 ```
 The bytes of the front come out first and uninterpreted (`Bundle.front`), so that whoever opens a bundle can
 decide whether to trust them; only then is the manifest understood (`Bundle.accept`). A bundle in a local file
-gives its members in any order, one from a stream gives them once, in the order of the tar.
+gives its members in any order, one behind an address too, at a request each when they are not read in the order of
+the tar; one from a stream gives them once, in that order.
 """
 
 import os
@@ -26,11 +27,15 @@ from hupfast.tar import BLOCK, Header, check_padding, padded, parse_header
 
 if TYPE_CHECKING:
     from hupfast.source import SourceLike
+    from hupfast.source.transport import Transport
 
 MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 _SIGNATURE_LIMIT = 64 * 1024
 _PIECE = 256 * 1024
+
+HEAD = 64 * 1024
+"""Bytes at the start of a bundle that hold the manifest and its signatures, as a rule."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +85,12 @@ class Bundle:
     @property
     def is_stream(self) -> bool:
         """Whether the members come once and in order only."""
-        return self._stream.file is None
+        return self._stream.is_stream
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a file on this machine: its members can be read at any time, and as often as is wanted."""
+        return self._stream.file is not None
 
     def accept(self) -> Manifest:
         """
@@ -96,9 +106,10 @@ class Bundle:
             offset += BLOCK + padded(member.size)
         if self.size is not None and self.size < offset - padded(manifest.image.size) + manifest.image.size:
             raise DataError(f"the bundle {self.name} is cut short: {self.size} bytes of {offset}")
-        if not self.is_stream:
+        if self.is_local:
             for member in manifest.members:
                 self._header_of(member)
+        self._stream.head = self.offset(manifest.image)
         return manifest
 
     def offset(self, member: BootMember | ImageMember) -> int:
@@ -163,13 +174,13 @@ class Bundle:
             )
 
 
-def open_bundle(location: "SourceLike") -> Bundle:
+def open_bundle(location: "SourceLike", *, transport: "Transport | None" = None) -> Bundle:
     """
-    Open a bundle: path, URL, "-" for standard input, or anything else that open_source takes.
+    Open a bundle: path, URL, "-" for standard input, or anything else that open_source takes. transport: see there.
 
     Raises: DataError, SourceError, UsageError.
     """
-    source = open_source(location)
+    source = open_source(location, transport=transport, head=HEAD)
     try:
         return Bundle(source)
     except BaseException:
@@ -179,15 +190,19 @@ def open_bundle(location: "SourceLike") -> Bundle:
 
 class _Reader:
     """
-    Bytes of the bundle by offset: a local file by pread, a stream only forward, exactly as far as asked.
+    Bytes of the bundle by offset: a local file by pread, another source by seek, a stream only forward; exactly as far
+    as asked.
 
-    next_header: offset of the header that was read last, or of the one after a member read by small().
+    next_header: offset of the header that was read last, or of the one after a member read by small(). head: where the
+    bytes end that will be read soon in any case, and so are asked for at once.
     """
 
     def __init__(self, source: Source) -> None:
         self.source = source
         self.file = source.fileno() if isinstance(source, FileSource) else None
+        self.is_stream = self.file is None and not (source.seekable and source.format == "auto")
         self.next_header = 0
+        self.head = HEAD
         self._start = os.lseek(self.file, 0, os.SEEK_CUR) if self.file is not None else 0
         self._seen: tuple[int, Header | None] | None = None
 
@@ -211,8 +226,7 @@ class _Reader:
         """Exactly these bytes. Raises: DataError when the bundle ends before, SourceError."""
         buffer = bytearray(size)
         view = memoryview(buffer)
-        if self.file is None:
-            self._skip_to(offset)
+        self._go_to(offset, offset + size)
         while view:
             count = self._read_some(offset, view)
             if count == 0:
@@ -230,8 +244,7 @@ class _Reader:
 
     def to_end(self, offset: int) -> Iterator[bytes]:
         """All bytes from `offset` on, piece by piece."""
-        if self.file is None:
-            self._skip_to(offset)
+        self._go_to(offset, None)
         piece = bytearray(_PIECE)
         while count := self._read_some(offset, memoryview(piece)):
             yield bytes(piece[:count])
@@ -241,7 +254,7 @@ class _Reader:
         """These bytes as a source of their own."""
         if self.file is not None:
             return SliceSource(self.file, self._start + offset, size, name)
-        self._skip_to(offset)
+        self._go_to(offset, offset + size)
         return PartSource(self.source, size, name)
 
     def _read_some(self, offset: int, view: memoryview) -> int:
@@ -251,6 +264,13 @@ class _Reader:
             return os.preadv(self.file, [view], self._start + offset)
         except OSError as error:
             raise SourceError(f"cannot read {self.source.name}: {error.strerror}", errno=error.errno) from error
+
+    def _go_to(self, offset: int, end: int | None) -> None:
+        """Be where the bytes from `offset` to `end` are read next; None: all that come."""
+        if self.is_stream:
+            self._skip_to(offset)
+        elif self.file is None:
+            self.source.seek(offset, None if end is None else max(end, self.head))
 
     def _skip_to(self, offset: int) -> None:
         position = self.source.taken

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hupfast.engine import Progress, Run
+from hupfast.errors import SourceError
 
 if TYPE_CHECKING:
     from hupfast.source import Source
@@ -28,6 +29,58 @@ def checking(progress: ProgressFunction | None) -> ProgressFunction | None:
     if progress is None:
         return None
     return lambda now: progress(replace(now, phase="check"))
+
+
+def watching(progress: ProgressFunction | None, mark: Callable[[int], None]) -> ProgressFunction:
+    """A progress function that calls `mark` too, each time that more of the image has become durable."""
+    last = 0
+
+    def watch(now: Progress) -> None:
+        nonlocal last
+        if now.durable > last:
+            last = now.durable
+            mark(last)
+        if progress is not None:
+            progress(now)
+
+    return watch
+
+
+def feed_missing(run: Run, stream: Source, head: int, progress: ProgressFunction | None) -> None:
+    """
+    Give a run with a survey what it asks for of `stream`, which can seek.
+
+    head: bytes at the start of the file that are asked for in any case, so that they come in one piece.
+    """
+    stream.rewind()
+    fd = stream.fileno()
+    if fd is not None:
+        run.read_fd(fd, stream.size)
+        return
+    told = time.monotonic()
+    while True:
+        while (found := run.next_range(_TICK)) is None:
+            _tell(run, progress)
+        offset, length = found
+        if not length:
+            run.end()
+            return
+        stream.seek(offset, max(offset + length, head))
+        while length and (room := _room(run, progress)):
+            with room[:length] as piece:
+                got = stream.readinto(piece)
+            if not got:
+                raise SourceError(f"{stream.name} ended {length} bytes early; run the same command again")
+            run.commit(got)
+            length -= got
+            if time.monotonic() - told >= _TICK:
+                told = time.monotonic()
+                _tell(run, progress)
+
+
+def _tell(run: Run, progress: ProgressFunction | None) -> None:
+    if progress is not None:
+        progress(run.progress())
 
 
 def feed(run: Run, stream: Source, progress: ProgressFunction | None) -> None:
@@ -56,8 +109,7 @@ def feed(run: Run, stream: Source, progress: ProgressFunction | None) -> None:
 def _room(run: Run, progress: ProgressFunction | None) -> memoryview:
     """Wait for input memory, in steps that let Ctrl-C and the progress function in."""
     while (room := run.acquire(_TICK)) is None:
-        if progress is not None:
-            progress(run.progress())
+        _tell(run, progress)
     return room
 
 
@@ -77,8 +129,6 @@ def _put(run: Run, data: bytes, progress: ProgressFunction | None) -> bool:
 def wait(run: Run, progress: ProgressFunction | None) -> Any:
     """Wait for the end of the run; its hup_report. Raises what has become of it."""
     while (report := run.wait(_TICK)) is None:
-        if progress is not None:
-            progress(run.progress())
-    if progress is not None:
-        progress(run.progress())
+        _tell(run, progress)
+    _tell(run, progress)
     return report

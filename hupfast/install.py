@@ -16,6 +16,7 @@ from hupfast.bundle import Bundle
 from hupfast.enlarge import enlarge
 from hupfast.errors import Cancelled, HupfastError, Refused, SourceError
 from hupfast.ext4 import Ext4
+from hupfast.fetch import fetch_image
 from hupfast.hold import inhibited, stopped
 from hupfast.journal import SlotRecord, Transaction
 from hupfast.machine import Machine
@@ -60,15 +61,7 @@ def install(
             announce(step)
             machine.log.note(step)
             if step == "image":
-                report = write_image(
-                    bundle.image(),
-                    plan.target_path,
-                    memory=plan.memory,
-                    image_size=plan.image_size,
-                    table_sha256=manifest.image.table_sha256,
-                    skip_unchanged=plan.again,
-                    progress=progress,
-                )
+                report = _write_image(machine, plan, bundle, manifest, progress)
                 machine.journal.advance("image")
             elif step == "slot":
                 _prepare_slot(machine, plan)
@@ -129,12 +122,42 @@ def _begin(machine: Machine, plan: Plan, manifest: Manifest, digest: str) -> Non
         previous=plan.running,
         stage="begun",
         boot_id=boot_id(machine.root),
+        durable=plan.durable,
     )
     state = machine.state.with_slot(plan.target, None)
     if machine.record(plan.running) is None:  # it was not installed by hupfast, and it works: it is running
         state = state.with_slot(plan.running, SlotRecord("", plan.running_version, "", confirmed=True))
     machine.log.note(f"update {plan.name} {plan.version} into slot {plan.target}, from {plan.running_version or '?'}")
     machine.journal.save(replace(state, transaction=transaction))
+
+
+def _write_image(
+    machine: Machine, plan: Plan, bundle: Bundle, manifest: Manifest, progress: "ProgressFunction | None"
+) -> "Report":
+    """Only what is missing, where the source can seek; a stream comes whole, and at most it is not written again."""
+    source = bundle.image()
+    if source.seekable:
+        return fetch_image(
+            source,
+            manifest.image,
+            plan.target_path,
+            older=plan.older if source.remote else None,
+            trusted=plan.durable,
+            mark=machine.journal.note_durable,
+            memory=plan.memory,
+            rate=plan.rate,
+            progress=progress,
+        )
+    return write_image(
+        source,
+        plan.target_path,
+        memory=plan.memory,
+        image_size=plan.image_size,
+        table_sha256=manifest.image.table_sha256,
+        skip_unchanged=plan.again,
+        rate=plan.rate,
+        progress=progress,
+    )
 
 
 def _prepare_slot(machine: Machine, plan: Plan) -> None:
@@ -214,8 +237,8 @@ def _give_up(machine: Machine, plan: Plan, error: BaseException) -> None:
         cancelled = isinstance(error, (KeyboardInterrupt, Cancelled))
         machine.note_failure("cancelled" if cancelled else "failed", str(error) or "interrupted")
     with suppress(HupfastError):
+        machine.empty_scratch()
         _drop_request(machine, error)
-        machine.empty_waiting()
 
 
 def _drop_request(machine: Machine, error: BaseException) -> None:
@@ -226,3 +249,4 @@ def _drop_request(machine: Machine, error: BaseException) -> None:
     goes_on = isinstance(error, SourceError) or str(error) in ("SIGTERM", "SIGHUP")
     if not goes_on:
         save_request(machine.state_directory, None)
+        machine.empty_waiting()

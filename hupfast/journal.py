@@ -5,7 +5,7 @@ What is durably done, on the state partition: `journal.json`, replaced atomicall
 {"format": 1, "crc32": "89abcdef",            CRC-32 of the text of "state", written as below
  "state": {
    "slots":       {"a": {"name", "version", "manifest", "confirmed"}, ...}   complete systems only
-   "transaction": {"name", "version", "manifest", "target", "previous", "stage", "boot_id", "health"} | null
+   "transaction": {"name", "version", "manifest", "target", "previous", "stage", "boot_id", "health", "durable"} | null
    "last":        {"result", "reason", "name", "version", "slot", "at"} | null,
    "newest":      {"os": "2.1", ...}}}        may be missing, as in a journal of an older hupfast
 ```
@@ -36,7 +36,7 @@ STAGES = ("begun", "image", "stamping", "slot", "boot", "switched")
 """
 How far a transaction is; each is recorded when it is durable.
 
-begun     the target slot is no longer counted as complete; the image is being written
+begun     the target slot is no longer counted as complete; the image is being written, `durable` bytes of it are
 image     the image is in the slot, flushed and read back
 stamping  the slot stage is changing the filesystem in place: cut off here, the image is written again
 slot      label, UUID and kept files are in place
@@ -66,7 +66,8 @@ class Transaction:
     The update under way: one bundle into one slot.
 
     previous: the slot that ran when it began, and is fallen back to. boot_id: of the boot that it began in.
-    health: why the health checks of the new system failed last, or "".
+    health: why the health checks of the new system failed last, or "". durable: bytes of the image that need not be
+    written again (Progress.durable), noted now and then.
     """
 
     name: str
@@ -77,6 +78,7 @@ class Transaction:
     stage: str
     boot_id: str
     health: str = ""
+    durable: int = 0
 
     def reached(self, stage: str) -> bool:
         """Whether `stage` is durably done."""
@@ -154,6 +156,12 @@ class Journal:
             raise HupfastError(f"there is no update under way that could reach the stage {stage}")
         self.save(replace(self.state, transaction=replace(transaction, stage=stage)))
 
+    def note_durable(self, size: int) -> None:
+        """Record how much of the image need not be written again. Raises: HupfastError, MediumError."""
+        transaction = self.state.transaction
+        if transaction is not None and transaction.durable != size:
+            self.save(replace(self.state, transaction=replace(transaction, durable=size)))
+
 
 def serialize(state: State) -> bytes:
     """The bytes of journal.json."""
@@ -195,7 +203,7 @@ def _check_types(state: State) -> None:
         if value is None:
             continue
         for key, content in asdict(value).items():
-            wanted = {"confirmed": bool, "at": int}.get(key, str)
+            wanted = {"confirmed": bool, "at": int, "durable": int}.get(key, str)
             if type(content) is not wanted:
                 raise ValueError(f"{key} is {content!r}")
     for name, version in state.newest.items():

@@ -168,10 +168,14 @@ class Machine:
     def _has_undo(self) -> bool:
         return any((path / "index.json").exists() for path in (self.undo_directory, self.raw_undo_directory))
 
-    def empty_waiting(self) -> None:
-        """Remove what a run that was cut off has left in waiting places. Raises: HupfastError."""
-        empty_spool(self.spool_directory)
+    def empty_scratch(self) -> None:
+        """Remove what a run that was cut off has left and nobody can use. Raises: HupfastError."""
         empty_spool(self.scratch_directory)
+
+    def empty_waiting(self) -> None:
+        """Remove boot files in waiting too: no run will go on with them. Raises: HupfastError."""
+        empty_spool(self.spool_directory)
+        self.empty_scratch()
 
     def forget_undo(self) -> None:
         """What the boot files stage has replaced is not needed any more. Raises: HupfastError."""

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from hupfast.boardconfig import ConfigPlan, plan_config
 from hupfast.bootfiles import BootPlan, plan_boot_files
+from hupfast.bundle import Bundle
 from hupfast.engine import probe
 from hupfast.enlarge import Enlargement, plan_enlargement
 from hupfast.errors import DataError, MemoryBudgetError, Refused
+from hupfast.fetch import SURVEY_MEMORY, Survey
 from hupfast.gates import check_gates, check_mounts, check_slots, warnings
 from hupfast.machine import Machine
 from hupfast.manifest import BootMember, ImageMember, Manifest
@@ -23,6 +25,7 @@ from hupfast.shipped import load_shipped
 from hupfast.situation import Situation
 from hupfast.slot import Stamp, plan_stamp
 from hupfast.slots import Slot
+from hupfast.spool import waiting_size
 from hupfast.system import free_space
 from hupfast.table import chunk_count, table_size
 from hupfast.target import check_target
@@ -31,6 +34,9 @@ STEPS = ("image", "slot", "boot", "switch")
 """The stages that write, in order."""
 
 _STATE_RESERVE = 1 << 20
+_STREAM_WARNING = (
+    "this source cannot be read from where it was cut off: the update would start again from its beginning"
+)
 
 
 @dataclass(frozen=True)
@@ -41,10 +47,12 @@ class Plan:
     again: the slot held this bundle, or a part of it, when it was last seen, so that what is there is read, and only
     what differs is written: the journal tells what was done, never what the slot holds now. disarm:
     the bootloader must first forget an older trial. memory_needed: the least budget the image asks for.
-    spool: bytes of boot files that wait on the state partition, because the bundle is a stream.
+    spool: bytes of boot files that will wait on the state partition, because the bundle is not on this machine.
     warnings: sentences on what this board cannot do as safely as others, or is not as it was shipped. config:
     whether config.json has to come from where an older system had it. raw: bootloaders outside of partitions.
-    enlargement: of the boot partition; when it has to grow, that is all that this update does.
+    enlargement: of the boot partition; when it has to grow, that is all that this update does. older: the running
+    slot. durable: bytes of the image that a run that was cut off need not write again. rate: bytes a second at the
+    slot, 0: no limit. survey: what would be fetched and written, where that was looked for (--dry-run).
     """
 
     board: str
@@ -68,11 +76,20 @@ class Plan:
     config: ConfigPlan
     raw: tuple[RawChange, ...]
     enlargement: Enlargement
+    older: Path
+    durable: int
+    rate: int
+    survey: Survey | None = None
 
     @property
     def to_fetch(self) -> list[BootMember]:
         """What will be read from the bundle before its image."""
         return [*self.boot.members, *members_to_fetch(self.raw)]
+
+    @property
+    def bytes_to_fetch(self) -> int:
+        """Of the bundle: what the image lacks, else all of it, and boot files that are not waiting yet."""
+        return self.spool + (self.survey.fetched if self.survey else self.bundle_image_size)
 
     def as_dict(self) -> dict[str, object]:
         """The plan for JSON output."""
@@ -84,7 +101,7 @@ class Plan:
                 {"path": change.path, "action": change.action, "size": change.size} for change in self.boot.changes
             ],
         }
-        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw", "enlargement")
+        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw", "enlargement", "older", "survey")
         own = {key: value for key, value in vars(self).items() if key not in apart}
         return {
             **own,
@@ -96,27 +113,29 @@ class Plan:
                 {"name": change.member.path, "offset": change.offset, "action": change.action} for change in self.raw
             ],
             "grow": self.enlargement.sentence or None,
+            "survey": self.survey.as_dict() if self.survey else None,
+            "bytes_to_fetch": self.bytes_to_fetch,
             "config_from": str(self.config.source) if self.config.source else None,
         }
 
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for beyond the bundle. memory: the engine's budget in bytes."""
+    """What the user asked for beyond the bundle. memory: the engine's budget in bytes. rate: see Plan."""
 
     memory: int
     allow_downgrade: bool = False
+    rate: int = 0
 
 
-def make_plan(
-    machine: Machine, situation: Situation, manifest: Manifest, digest: str, wish: Wish, *, is_stream: bool
-) -> Plan:
+def make_plan(machine: Machine, situation: Situation, manifest: Manifest, wish: Wish, bundle: Bundle) -> Plan:
     """
-    Plan one update. Changes nothing. digest: names the bundle (Front.digest).
+    Plan one update. Changes nothing. manifest: of the bundle, accepted.
 
     Raises: NothingToDo, Refused, TargetError, MemoryBudgetError, DataError.
     """
     board = machine.board
+    digest = bundle.front.digest
     running = board.slot(situation.running)
     check_gates(machine, situation, manifest, allow_downgrade=wish.allow_downgrade)
     target = board.other(running.name)
@@ -125,7 +144,7 @@ def make_plan(
     check_mounts(machine, active_path, manifest)
     base = machine.root if target.partition else "/"
     found = check_target(target_path, image_size=manifest.image.image_size, root=base)
-    needed = memory_needed(manifest.image)
+    needed = memory_needed(manifest.image) + (0 if bundle.is_stream else SURVEY_MEMORY)
     if needed > wish.memory:
         raise MemoryBudgetError(
             f"the image needs a memory budget of {needed} bytes, and {wish.memory} are allowed;"
@@ -136,8 +155,8 @@ def make_plan(
     config = plan_config(board.config, machine.root)
     enlargement = plan_enlargement(machine, target, manifest.image.image_size)
     raw = _plan_raw(machine, target, manifest)
-    waiting = [*boot.members, *members_to_fetch(raw)] if is_stream else []
-    spool = sum(member.size for member in waiting)
+    waiting = [] if bundle.is_local else [*boot.members, *members_to_fetch(raw)]
+    spool = waiting_size(waiting, machine.spool_directory)
     stamp = plan_stamp(board, target, machine.running_files(running.name))
     if enlargement.growth is None:
         check_boot_space(boot)
@@ -165,10 +184,14 @@ def make_plan(
         warnings=(
             *(sentence for sentence in (config.warning, enlargement.sentence, enlargement.warning) if sentence),
             *warnings(machine, target, boot, raw),
+            *([_STREAM_WARNING] if bundle.is_stream else []),
         ),
         config=config,
         raw=raw,
         enlargement=enlargement,
+        older=active_path,
+        durable=_durable(machine, target, manifest, digest),
+        rate=wish.rate,
     )
 
 
@@ -195,6 +218,16 @@ def plan_boot(machine: Machine, target: Slot, members: Sequence[BootMember], *, 
         shipped=load_shipped(machine.state_directory),
         edits=boot.edits,
     )
+
+
+def _durable(machine: Machine, target: Slot, manifest: Manifest, digest: str) -> int:
+    """How much of exactly this image a run that was cut off has left in the slot, and has noted."""
+    transaction = machine.state.transaction
+    if transaction is None or (transaction.manifest, transaction.target) != (digest, target.name):
+        return 0
+    if transaction.stage == "image":
+        return manifest.image.image_size
+    return transaction.durable if transaction.stage == "begun" else 0
 
 
 def _plan_raw(machine: Machine, target: Slot, manifest: Manifest) -> tuple[RawChange, ...]:

@@ -4,12 +4,14 @@ What an update was asked for, kept on the state partition while it is under way:
 ```
 {"format": 1, "attempts": 0,
  "source": "/mnt/usb/os.hup" | "https://...", "board": null | "name", "key": null | "/etc/hupfast/key.pem",
- "allow_unsigned": false, "allow_downgrade": false, "memory": 16777216, "reboot": true}
+ "allow_unsigned": false, "allow_downgrade": false, "memory": 16777216, "reboot": true,
+ "ca_file": null, "auth_file": null, "limit_rate": 0, "limit_write": 0, "durable": 0}
 ```
 It is there from the first write to the end of the update, so it is there after a power cut, and `hupfast update
 --resume` goes on with it (systemd/hupfast-resume.service does at boot). A source that cannot be opened again
-(standard input, an open file) leaves no request. An update that ends with an error has ended, but for one whose
-source failed: the network may be there after the next boot.
+(standard input, an open file) leaves no request. It names the file with what to log in with, and never holds that:
+what was in the environment only (HUPFAST_AUTH) is not there after a reboot. An update that ends with an error has
+ended, but for one whose source failed: the network may be there after the next boot.
 """
 
 import json
@@ -19,6 +21,7 @@ from pathlib import Path
 
 from hupfast.durable import make_directory, remove_durably, write_atomic
 from hupfast.errors import NothingToDo, Refused
+from hupfast.source.transport import Transport
 from hupfast.system import read_small
 
 NAME = "request.json"
@@ -30,7 +33,11 @@ _FORMAT = 1
 
 @dataclass(frozen=True)
 class Request:
-    """The arguments of hupfast.update, of those that matter for going on. attempts: to go on, so far."""
+    """
+    The arguments of hupfast.update, of those that matter for going on.
+
+    attempts: to go on, without getting farther. durable: bytes of the image that were there at the last one.
+    """
 
     source: str
     board: str | None
@@ -40,6 +47,16 @@ class Request:
     memory: int
     reboot: bool
     attempts: int = 0
+    ca_file: str | None = None
+    auth_file: str | None = None
+    limit_rate: int = 0
+    limit_write: int = 0
+    durable: int = 0
+
+    @property
+    def transport(self) -> Transport:
+        """How its source is reached."""
+        return Transport(self.ca_file, self.auth_file, self.limit_rate)
 
 
 def repeatable(source: object) -> str | None:
@@ -60,9 +77,11 @@ def save_request(directory: Path, request: Request | None) -> None:
     write_atomic(directory / NAME, json.dumps({"format": _FORMAT, **asdict(request)}, indent=1).encode() + b"\n")
 
 
-def next_attempt(directory: Path) -> Request:
+def next_attempt(directory: Path, durable: int) -> Request:
     """
     The request to go on with, its attempt counted durably.
+
+    durable: bytes of the image that are there by the journal; an update that gets farther each time may go on for ever.
 
     Raises: NothingToDo when there is none, Refused when it makes no sense or was tried too often (then it is dropped).
     """
@@ -74,6 +93,8 @@ def next_attempt(directory: Path) -> Request:
         ) from None
     if request is None:
         raise NothingToDo("no update was cut off, so there is none to go on with")
+    if durable > request.durable:
+        request = replace(request, attempts=0, durable=durable)
     if request.attempts >= MAX_ATTEMPTS:
         save_request(directory, None)
         raise Refused(
@@ -97,6 +118,7 @@ def _load(directory: Path) -> Request | None:
         request = Request(**document)
     except (TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(str(error)) from error
-    if type(request.attempts) is not int or type(request.memory) is not int or type(request.source) is not str:
+    numbers = (request.attempts, request.memory, request.limit_rate, request.limit_write, request.durable)
+    if any(type(number) is not int for number in numbers) or type(request.source) is not str:
         raise ValueError("a value of the wrong type")
     return request

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
 from hupfast.errors import NothingToDo
+from hupfast.journal import Journal
 from hupfast.lock import exclusive
 from hupfast.request import Request, next_attempt, save_request
 from hupfast.system import under
@@ -32,7 +33,8 @@ def resume_update(
     system_root = Path(root)
     state = under(system_root, load_board(board, system_root).state)
     with exclusive(state):
-        request = next_attempt(state)
+        transaction = Journal(state).state.transaction
+        request = next_attempt(state, transaction.durable if transaction else 0)
     try:
         return _update(request, board, root, progress, on_stage)
     except NothingToDo:
@@ -57,7 +59,10 @@ def _update(
         allow_unsigned=request.allow_unsigned,
         allow_downgrade=request.allow_downgrade,
         memory=request.memory,
+        transport=request.transport,
+        limit_write=request.limit_write,
         progress=progress,
         on_stage=on_stage,
         attempts=request.attempts,
+        durable=request.durable,
     )

@@ -12,14 +12,15 @@ the reboot is in confirm.py.
 import os
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
-from hupfast.bundle import open_bundle
+from hupfast.bundle import Bundle, open_bundle
 from hupfast.engine import MEMORY_DEFAULT
 from hupfast.errors import EXIT_REBOOT, HupfastError
+from hupfast.fetch import Survey, survey_image
 from hupfast.hold import Stopped, held_locks, stopped
 from hupfast.install import grow, install
 from hupfast.keys import trusted_keys
@@ -34,6 +35,7 @@ from hupfast.trust import check_trust
 
 if TYPE_CHECKING:
     from hupfast.source import SourceLike
+    from hupfast.source.transport import Transport
     from hupfast.writer import ProgressFunction, Report
 
 StageFunction = Callable[[str], None]
@@ -91,16 +93,21 @@ def update(
     allow_unsigned: bool = False,
     allow_downgrade: bool = False,
     memory: int = MEMORY_DEFAULT,
+    transport: "Transport | None" = None,
+    limit_write: int = 0,
     progress: "ProgressFunction | None" = None,
     on_stage: StageFunction | None = None,
     attempts: int = 0,
+    durable: int = 0,
 ) -> UpdateResult:
     """
     Install a bundle on the slot that is not running, and have the bootloader try it at the next boot.
 
     source: path, http(s) URL, "-" or an open file. board: name of the profile, None to detect it. root: where
     the board's system is. memory: bytes that the engine may use. progress: see hupfast.writer. on_stage: see
-    StageFunction; what it raises stops the update between two stages. attempts: of hupfast.resume.
+    StageFunction; what it raises stops the update between two stages. transport: how addresses are reached.
+    limit_write: bytes a second that the slot is written and read with, 0: no limit. attempts, durable: of
+    hupfast.resume.
 
     Calling it again after it was cut off continues or repeats it, until the reboot. Raises: NothingToDo,
     Refused and UsageError before anything is written; DataError, MediumError, SourceError and HupfastError
@@ -112,26 +119,40 @@ def update(
     again = repeatable(source)
     request = None
     if again is not None and not dry_run:
-        key_path = None if key is None else os.path.abspath(key)
-        request = Request(again, board, key_path, allow_unsigned, allow_downgrade, memory, reboot, attempts)
+        request = Request(
+            source=again,
+            board=board,
+            key=_absolute(key),
+            allow_unsigned=allow_unsigned,
+            allow_downgrade=allow_downgrade,
+            memory=memory,
+            reboot=reboot,
+            attempts=attempts,
+            ca_file=_absolute(transport.ca_file if transport else None),
+            auth_file=_absolute(transport.auth_file if transport else None),
+            limit_rate=transport.limit_rate if transport else 0,
+            limit_write=limit_write,
+            durable=durable,
+        )
     announce = on_stage or _nobody
     with ExitStack() as stack:
         if not dry_run:
             stack.enter_context(exclusive(under(system_root, profile.state)))
         machine = Machine(profile, system_root)
-        bundle = stack.enter_context(open_bundle(source))
+        bundle = stack.enter_context(open_bundle(source, transport=transport))
         check_trust(bundle.front, keys, allow_unsigned=allow_unsigned)
         manifest, digest = bundle.accept(), bundle.front.digest
         situation = machine.situation() if dry_run else machine.recover()
         if not dry_run:
-            machine.empty_waiting()
+            machine.empty_scratch()
         if _is_pending(machine, situation, digest):
             if not dry_run:
                 save_request(machine.state_directory, None)
             return _finish(machine, manifest, situation.boot.next, None, None, reboot and not dry_run, announce)
-        wish = Wish(memory, allow_downgrade)
-        plan = make_plan(machine, situation, manifest, digest, wish, is_stream=bundle.is_stream)
+        wish = Wish(memory, allow_downgrade, limit_write)
+        plan = make_plan(machine, situation, manifest, wish, bundle)
         if dry_run:
+            plan = replace(plan, survey=_survey(bundle, manifest, plan, progress))
             return UpdateResult("planned", manifest.name, manifest.version, plan.target, plan, None)
         if plan.enlargement.growth is not None:
             grow(machine, plan, request, announce)
@@ -141,6 +162,19 @@ def update(
             if not reboot or profile.hold.locks:  # who holds the reboot off must be able to end that
                 _start_again(machine, services)
         return _finish(machine, manifest, plan.target, plan, report, reboot, announce)
+
+
+def _absolute(path: "str | os.PathLike[str] | None") -> str | None:
+    return None if path is None else os.path.abspath(path)
+
+
+def _survey(bundle: Bundle, manifest: Manifest, plan: Plan, progress: "ProgressFunction | None") -> Survey | None:
+    """What of the image would be fetched and written; None for a stream, which comes whole."""
+    source = bundle.image()
+    if not source.seekable:
+        return None
+    older = plan.older if source.remote else None
+    return survey_image(source, manifest.image, plan.target_path, older=older, memory=plan.memory, progress=progress)
 
 
 def _start_again(machine: Machine, services: Stopped) -> None:

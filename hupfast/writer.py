@@ -44,9 +44,9 @@ class Report:
 
     format: "raw", "zstd" or "chunked", as the engine saw it. direct: the page cache was bypassed.
     verified: the whole target was read back past every cache and compared. memory: what the engine allocated.
-    written: sent as data. zeroed: zeroed without sending data. unchanged: left alone by skip_unchanged.
-    unmapped: outside the block map. input_wait_seconds, target_wait_seconds: what the decoders, together, waited
-    for the image and for the target.
+    written: sent as data. zeroed: zeroed without sending data. unchanged: left alone, for they were there already.
+    copied: of those written, what came from the older system. unmapped: outside the block map. input_wait_seconds,
+    target_wait_seconds: what the decoders, together, waited for the image and for the target.
     """
 
     format: str
@@ -61,6 +61,7 @@ class Report:
     written: int
     zeroed: int
     unchanged: int
+    copied: int
     unmapped: int
     write_seconds: float
     flush_seconds: float
@@ -161,7 +162,7 @@ class ImageWriter:
     def finish(self, progress: ProgressFunction | None = None) -> Report:
         """The input is complete: write what is left, flush, read back. Returns when the medium has it all."""
         self._run.end()
-        return _report(wait(self._run, progress), time.monotonic() - self._started)
+        return report_of(wait(self._run, progress), time.monotonic() - self._started)
 
     def close(self) -> None:
         """Stop, unless finish() has returned; free everything. May be called twice."""
@@ -191,6 +192,7 @@ def write_image(
     block: int = 0,
     image_size: int | None = None,
     table_sha256: bytes | None = None,
+    rate: int = 0,
     progress: ProgressFunction | None = None,
     transport: Transport | None = None,
 ) -> Report:
@@ -209,6 +211,7 @@ def write_image(
     workers, depth, block: decoders, writes in flight, bytes of one write; 0: chosen.
     image_size: raw bytes that the image must have. table_sha256: digest that its chunk table must have.
     transport: how an address is reached, where `source` is one.
+    rate: bytes a second at the target, written or read back; 0: no limit.
 
     Raises Refused (TargetError, MemoryBudgetError) before anything is written; DataError and DigestError for a bad
     image, SourceError when it cannot be read, MediumError and MismatchError for a bad target.
@@ -235,9 +238,10 @@ def write_image(
             ranges=None if ready.block_map is None else ready.block_map.ranges,
             sha256=late_digest,
             table_sha256=table_sha256,
+            rate=rate,
         ) as run:
             feed(run, stream, progress)
-            return _report(wait(run, progress), time.monotonic() - started)
+            return report_of(wait(run, progress), time.monotonic() - started)
 
 
 def verify_image(
@@ -268,7 +272,7 @@ def verify_image(
             ranges=None if ready.block_map is None else ready.block_map.ranges,
         ) as run:
             feed(run, stream, progress)
-            return _report(wait(run, progress), time.monotonic() - started)
+            return report_of(wait(run, progress), time.monotonic() - started)
 
 
 def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressFunction | None) -> None:
@@ -295,7 +299,8 @@ def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressF
     stream.rewind()
 
 
-def _report(c_report: Any, seconds: float) -> Report:
+def report_of(c_report: Any, seconds: float) -> Report:
+    """A hup_report as a value."""
     return Report(
         format=engine.format_name(c_report.format),
         direct=bool(c_report.direct),
@@ -309,6 +314,7 @@ def _report(c_report: Any, seconds: float) -> Report:
         written=c_report.written,
         zeroed=c_report.zeroed,
         unchanged=c_report.unchanged,
+        copied=c_report.copied,
         unmapped=c_report.unmapped,
         write_seconds=c_report.write_ns / 1e9,
         flush_seconds=c_report.flush_ns / 1e9,

@@ -16,15 +16,15 @@ REQUEST = Request("/usb/os.hup", None, "/key.pem", allow_unsigned=False, allow_d
 def test_a_request_comes_back_with_its_attempt_counted(tmp_path: Path) -> None:
     """Each time that it is asked for."""
     save_request(tmp_path / "state", REQUEST)
-    assert next_attempt(tmp_path / "state") == replace(REQUEST, attempts=1)
-    assert next_attempt(tmp_path / "state") == replace(REQUEST, attempts=2)
+    assert next_attempt(tmp_path / "state", 0) == replace(REQUEST, attempts=1)
+    assert next_attempt(tmp_path / "state", 0) == replace(REQUEST, attempts=2)
 
 
 def test_a_request_is_not_gone_on_with_for_ever(tmp_path: Path) -> None:
     """An update that takes the board down each time must end."""
     save_request(tmp_path, replace(REQUEST, attempts=MAX_ATTEMPTS))
     with pytest.raises(Refused, match="5 times"):
-        next_attempt(tmp_path)
+        next_attempt(tmp_path, 0)
 
 
 def test_no_request_is_nothing_to_do(tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ def test_no_request_is_nothing_to_do(tmp_path: Path) -> None:
     save_request(tmp_path, REQUEST)
     save_request(tmp_path, None)
     with pytest.raises(NothingToDo):
-        next_attempt(tmp_path)
+        next_attempt(tmp_path, 0)
 
 
 @given(st.binary(max_size=60) | st.sampled_from([b"{}", b'{"format": 1}', b'{"format": 1, "source": 3}', b"[" * 5000]))
@@ -41,7 +41,7 @@ def test_a_request_that_makes_no_sense_is_refused(tmp_path_factory: pytest.TempP
     folder = tmp_path_factory.mktemp("state")
     (folder / NAME).write_bytes(data)
     with pytest.raises(Refused, match="cannot be understood"):
-        next_attempt(folder)
+        next_attempt(folder, 0)
 
 
 def test_only_what_can_be_opened_again_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -52,3 +52,14 @@ def test_only_what_can_be_opened_again_is_kept(monkeypatch: pytest.MonkeyPatch) 
     assert repeatable("https://host/os.hup") == "https://host/os.hup"
     assert repeatable("-") is None
     assert repeatable(3) is None
+
+
+def test_attempts_that_get_farther_do_not_count(tmp_path: Path) -> None:
+    """On a bad line an update may be cut off any number of times, as long as more of it is there each time."""
+    save_request(tmp_path, REQUEST)
+    for durable in range(0, 3 * MAX_ATTEMPTS):
+        assert next_attempt(tmp_path, durable).attempts == 1
+    for _ in range(MAX_ATTEMPTS - 1):
+        next_attempt(tmp_path, durable)
+    with pytest.raises(Refused):
+        next_attempt(tmp_path, durable)

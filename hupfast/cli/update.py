@@ -12,10 +12,11 @@ import click
 from click.core import ParameterSource
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
+from hupfast.cli.transport import transport_of, transport_options
 
 if TYPE_CHECKING:
+    from hupfast.choose import Choice
     from hupfast.confirm import Aftermath
-    from hupfast.plan import Plan
     from hupfast.status import SlotStatus, Status
     from hupfast.transaction import UpdateResult
 
@@ -23,6 +24,20 @@ _board_option = click.option("--board", metavar="NAME", help="Name of the board'
 _root_option = click.option(
     "--root", metavar="DIR", default="/", show_default=True, help="Where the board's system is."
 )
+
+_OF_A_REQUEST = (
+    "dry_run",
+    "reboot",
+    "key",
+    "allow_unsigned",
+    "allow_downgrade",
+    "memory",
+    "ca_file",
+    "auth_file",
+    "limit_rate",
+    "limit_write",
+)
+"""Options that --resume takes from the update that was cut off."""
 
 _STAGES = {
     "fetch": "checking the boot files",
@@ -36,7 +51,7 @@ _STAGES = {
 
 
 @click.command(short_help="Install a bundle on this board's inactive slot.")
-@click.argument("source", required=False)
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--resume", is_flag=True, help="Go on with the update that was cut off, as it was asked for.")
 @_board_option
 @_root_option
@@ -46,10 +61,12 @@ _STAGES = {
 @click.option("--allow-unsigned", is_flag=True, help="Trust the bundle without a signature.")
 @click.option("--allow-downgrade", is_flag=True, help="Install a version older than the running one.")
 @click.option("--memory", type=Size(), default="16M", show_default=True, help="Budget for buffers and decoders.")
+@transport_options
+@click.option("--limit-write", metavar="RATE", type=Size(), default=0, help="Bytes a second to write and read at most.")
 @json_option
 @quiet_option
 def update(
-    source: str | None,
+    sources: tuple[str, ...],
     resume: bool,
     board: str | None,
     root: str,
@@ -59,14 +76,19 @@ def update(
     allow_unsigned: bool,
     allow_downgrade: bool,
     memory: int,
+    ca_file: str | None,
+    auth_file: str | None,
+    limit_rate: int,
+    limit_write: int,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """
     Install the bundle SOURCE on the slot that is not running, and have it tried at the next boot.
 
-    SOURCE is a file, an http:// or https:// address, or - for standard input. When the update is cut off, run
-    the same command again, or --resume without SOURCE.
+    SOURCE is a file, an http://, https:// or oci:// address, or - for standard input. Of several, of a folder, or of
+    a pattern, the newest that is for this board is taken. When the update is cut off, run the same command again, or
+    --resume without SOURCE: it goes on where it was (not from standard input).
 
     \b
     Exit codes:
@@ -79,20 +101,27 @@ def update(
       9   another update is running
       10  reboot needed: it is installed, or the boot partition has grown first
     """
+    from hupfast.choose import choose_bundle
     from hupfast.resume import resume_update
     from hupfast.transaction import update as run_update
 
-    if resume == (source is not None):
+    if resume == bool(sources):
         raise click.UsageError("give either SOURCE or --resume")
-    if resume and _given("dry_run", "reboot", "key", "allow_unsigned", "allow_downgrade", "memory"):
+    if resume and _given(*_OF_A_REQUEST):
         raise click.UsageError("--resume goes on as the update was asked for: no other option of that goes with it")
     on_stage = None if quiet else _announce
+    transport = transport_of(ca_file, auth_file, limit_rate, quiet=quiet)
     with progress(quiet) as show:
-        if source is None:
+        if not sources:
             result = resume_update(board=board, root=root, progress=show, on_stage=on_stage)
         else:
+            choice = choose_bundle(
+                sources, board=board, root=root, key=key, allow_unsigned=allow_unsigned, transport=transport
+            )
+            if choice.others and not quiet:
+                _tell_choice(choice)
             result = run_update(
-                source,
+                choice.source,
                 board=board,
                 root=root,
                 dry_run=dry_run,
@@ -101,13 +130,17 @@ def update(
                 allow_unsigned=allow_unsigned,
                 allow_downgrade=allow_downgrade,
                 memory=memory,
+                transport=transport,
+                limit_write=limit_write,
                 progress=show,
                 on_stage=on_stage,
             )
     if as_json:
         print_json({"ok": True, "exit_code": result.exit_code, **result.as_dict()})
     elif result.outcome == "planned" and result.plan is not None:
-        _show_plan(result.plan)
+        from hupfast.cli.plan import show_plan
+
+        show_plan(result.plan)
     elif not quiet:
         _show_update(result)
     return result.exit_code
@@ -211,6 +244,12 @@ def _given(*names: str) -> bool:
     return any(context.get_parameter_source(name) == ParameterSource.COMMANDLINE for name in names)
 
 
+def _tell_choice(choice: Choice) -> None:
+    click.echo(f"taking {choice.source}", err=True)
+    for sentence in choice.others:
+        click.echo(f"  not {sentence}", err=True)
+
+
 def _announce(stage: str) -> None:
     click.echo(_STAGES[stage], err=True)
 
@@ -228,7 +267,9 @@ def _show_update(result: UpdateResult) -> None:
     if result.report is not None:
         report = result.report
         rate = human(report.image_size / max(report.seconds, 1e-3))
-        say(f"wrote and verified {human(report.image_size)} in {report.seconds:.1f} s ({rate}/s)")
+        parts = [(report.unchanged, "there already"), (report.copied, "copied from the running system")]
+        more = "".join(f", {human(size)} {words}" for size, words in parts if size)
+        say(f"wrote and verified {human(report.image_size)} in {report.seconds:.1f} s ({rate}/s){more}")
     grown = result.plan is not None and result.plan.enlargement.growth is not None
     if grown and result.outcome == "rebooting":
         say(f"the boot partition has grown, and the board reboots: `hupfast update --resume` installs {what} then")
@@ -242,50 +283,6 @@ def _show_update(result: UpdateResult) -> None:
         say(f"{what} is installed in slot {result.slot}: reboot to try it, then `hupfast confirm`")
     if result.locks:
         say(f"the reboot is held off by {', '.join(map(str, result.locks))}: an application asks the board to stay up")
-
-
-def _show_plan(plan: Plan) -> None:
-    from hupfast.keep import describe
-
-    running = f"slot {plan.running} runs" + (f" version {plan.running_version}" if plan.running_version else "")
-    say(f"board {plan.board}: {running}")
-    say(f"would install {plan.name} {plan.version} into slot {plan.target} ({plan.target_path}):")
-    say(
-        f"  image       {human(plan.bundle_image_size)} to read, {human(plan.image_size)} to write,"
-        f" the slot has {human(plan.slot_size)};"
-        f" memory {human(plan.memory)}, at least {human(plan.memory_needed)}"
-    )
-    if not plan.stamp.is_empty:
-        parts = [f"label {plan.stamp.label}"] if plan.stamp.label else []
-        parts += ["a fresh UUID"] if plan.stamp.fresh_uuid else []
-        parts += [f"kept: {', '.join(describe(plan.stamp.keep))}"] if plan.stamp.keep else []
-        say(f"  slot        {'; '.join(parts)}")
-    for change in plan.boot.changes:
-        note = ", after saving the user's edit of it" if change.edited else ""
-        say(f"  boot file   {_ACTIONS[change.action]} {change.path} ({human(change.size)}){note}")
-    say(f"  boot space  {human(plan.boot.peak)} at the peak, {human(plan.boot.free)} free in {plan.boot.directory}")
-    for raw in plan.raw:
-        verb = "writes" if raw.action == "write" else "has already"
-        say(f"  bootloader  {verb} {raw.member.path} ({human(raw.member.size)}) at {human(raw.offset)} of {raw.disk}")
-    if plan.config.source:
-        say(f"  config      {plan.config.file} comes from {plan.config.source}, where an older system had it")
-    say(f"  bootloader  tries slot {plan.target} at the next boot, and falls back to slot {plan.running}")
-    for warning in plan.warnings:
-        say(f"  warning     {warning}")
-    if plan.again:
-        say("the slot held some of it when it was last seen: what is there is read, and only what differs is written")
-    say("nothing was written")
-
-
-_ACTIONS = {
-    "write": "writes",
-    "replace": "replaces",
-    "same": "has already",
-    "user": "leaves, it is the user's,",
-    "edited": "leaves, it was edited,",
-    "remove": "removes",
-    "leftover": "removes the leftover",
-}
 
 
 def _show_status(found: Status) -> None:

@@ -11,8 +11,8 @@ import pytest
 
 from hupfast.demo import Demo, Talk, demo_folder
 from hupfast.errors import HupfastError, Refused, UsageError
+from hupfast.fetch import fetch_image
 from hupfast.filesystem import missing_tools
-from hupfast.writer import write_image
 
 pytestmark = pytest.mark.skipif(bool(missing_tools()), reason="e2fsprogs is not installed")
 
@@ -48,8 +48,8 @@ def test_the_whole_demo(tmp_path: Path) -> None:
 def test_a_wrong_slot_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the slot does not hold the image, it says so and ends in 1."""
 
-    def damages(source: Any, target: Path, **options: Any) -> object:
-        report = write_image(source, target, **options)
+    def damages(source: Any, image: Any, target: Path, **options: Any) -> object:
+        report = fetch_image(source, image, target, **options)
         with open(target, "r+b") as file:
             file.seek(1 << 20)
             byte = file.read(1)
@@ -57,7 +57,7 @@ def test_a_wrong_slot_fails_the_demo(tmp_path: Path, monkeypatch: pytest.MonkeyP
             file.write(bytes([byte[0] ^ 1]))
         return report
 
-    monkeypatch.setattr("hupfast.install.write_image", damages)
+    monkeypatch.setattr("hupfast.install.fetch_image", damages)
     with pytest.raises(HupfastError, match="does not hold that slot b equals the image"):
         Demo(tmp_path, SIZE, quiet([])).run()
 

@@ -77,7 +77,7 @@ def test_a_source_that_failed_is_asked_again(board: Board, monkeypatch: pytest.M
         raise SourceError("the server is gone")
 
     with monkeypatch.context() as patch:
-        patch.setattr(install, "write_image", unreachable)
+        patch.setattr(install, "fetch_image", unreachable)
         with pytest.raises(SourceError):
             board.update("2.0")
     assert resume_update(root=board.root).outcome == "installed"

@@ -394,6 +394,7 @@ def test_a_flipped_bit_in_a_bundle(board: Board, shelf: Any, tmp_path: Path, whe
     image, size = offsets["rootfs.img.zst"], inspect_bundle(str(path)).manifest.image.size
     offset = {"table": image + 90, "frame": image + size // 2, "end": image + size - 1, **offsets}[where]
     bad = flipped(path, tmp_path / "bad.hup", offset)
+    board.slot("b").write_bytes(b"old " * (3 << 18))  # so that every frame is needed
     with subprocess.Popen(["cat", bad], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         with pytest.raises(DataError):
@@ -454,7 +455,7 @@ def test_a_failure_is_on_record(board: Board, monkeypatch: pytest.MonkeyPatch) -
         raise MediumError("write failed at offset 4096", errno=5, offset=4096)
 
     with monkeypatch.context() as patch:
-        patch.setattr(install, "write_image", fails)
+        patch.setattr(install, "fetch_image", fails)
         with pytest.raises(MediumError):
             board.update("2.0")
     status = board.status()

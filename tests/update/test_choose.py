@@ -1,0 +1,73 @@
+"""Of several bundles, the newest that this board could take."""
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hupfast.choose import choose_bundle
+from hupfast.errors import Refused, UsageError
+from update.conftest import VirtualBoard as Board
+
+
+@pytest.fixture
+def stick(shelf: Any, tmp_path: Path) -> Path:
+    """A folder as on a USB stick: three versions for this board, a newer one for another, and no bundle."""
+    folder = tmp_path / "media"
+    folder.mkdir()
+    for version in ("1.9", "1.10", "1.2"):
+        shutil.copy(shelf.bundle(version), folder / f"{version}.hup")
+    shutil.copy(shelf.bundle("3.0", board="toaster"), folder / "3.0.hup")
+    (folder / "4.0.hup").write_bytes(b"no bundle")
+    (folder / "notes.txt").write_bytes(b"")
+    return folder
+
+
+@pytest.mark.parametrize("name", ["", "*.hup", "[13]*.hup"])
+def test_the_newest_that_fits(board: Board, stick: Path, name: str) -> None:
+    """By the order of versions, from a folder or a pattern; what is not taken is told with the reason."""
+    choice = choose_bundle([str(stick / name) if name else str(stick)], root=board.root, allow_unsigned=True)
+    assert choice.source == str(stick / "1.10.hup")
+    assert any("3.0.hup: it is for the board toaster" in sentence for sentence in choice.others)
+    assert any("1.9.hup: its version 1.9 is not newer" in sentence for sentence in choice.others)
+
+
+def test_several_names(board: Board, stick: Path) -> None:
+    """As a shell gives them when it expands the pattern itself."""
+    names = [str(stick / "1.2.hup"), str(stick / "1.9.hup")]
+    assert choose_bundle(names, root=board.root, allow_unsigned=True).source == names[1]
+
+
+def test_who_stands_alone_is_not_looked_at(board: Board) -> None:
+    """Whether it can be opened, the update finds out."""
+    assert choose_bundle(["/no/such.hup"], root=board.root).source == "/no/such.hup"
+    assert choose_bundle(["-"], root=board.root).source == "-"
+
+
+def test_nobody_fits(board: Board, stick: Path) -> None:
+    """Unsigned ones are not taken without --allow-unsigned, and the reasons are told."""
+    with pytest.raises(Refused, match=r"none of 5 bundles.*1\.9\.hup: the bundle is not signed"):
+        choose_bundle([str(stick)], root=board.root)
+
+
+@pytest.mark.parametrize("name", ["empty", "empty/*.hup"])
+def test_nothing_is_there(board: Board, tmp_path: Path, name: str) -> None:
+    """An empty stick is wrong usage."""
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UsageError, match="empty"):
+        choose_bundle([str(tmp_path / name)], root=board.root)
+
+
+def test_an_update_from_a_stick(board: Board, stick: Path) -> None:
+    """`hupfast update FOLDER/*.hup` installs it."""
+    from click.testing import CliRunner
+
+    from hupfast.cli.update import update
+
+    done = CliRunner().invoke(
+        update, [str(stick / "*.hup"), "--root", str(board.root), "--allow-unsigned"], standalone_mode=False
+    )
+    assert done.return_value == 10
+    assert "taking" in done.stderr
+    assert board.status().update == "os 1.10"
