@@ -7,9 +7,10 @@ ed25519 8d39ba50...60d5 6291d657...c40a     one line for each signature, each en
    |          key id: SHA-256 of the public key's DER SubjectPublicKeyInfo, 64 hex digits
    algorithm: 1 to 32 of a-z, 0-9 and -
 ```
-ASCII, one blank between the parts, hex digits in lower case, 1 to 16 lines, no key twice. Lines of an algorithm that
-is not known here stay, and are not used: so a later one can stand beside. OpenSSL's own command line makes the same
-signatures (`openssl pkeyutl -sign -rawin`), and key ids (`openssl pkey -pubin -outform DER | sha256sum`).
+ASCII, one blank between the parts, hex digits in lower case, 1 to 16 lines, 64 KiB at most, no key twice. Lines of an
+algorithm that is not known here stay, and are not used: so a later one can stand beside. OpenSSL's own command line
+makes the same signatures (`openssl pkeyutl -sign -rawin`), and key ids (`openssl pkey -pubin -outform DER |
+sha256sum`).
 
 Several signatures are for the change of a key: boards that trust the old one and boards that trust the new one take
 the same bundle. Pure: bytes in, values out.
@@ -25,7 +26,10 @@ ED25519 = "ed25519"
 COUNT_LIMIT = 16
 """Signatures in one bundle."""
 
-_LINE = re.compile(r"([a-z0-9-]{1,32}) ([0-9a-f]{64}) ([0-9A-Za-z+/=_-]{1,4096})")
+SIZE_LIMIT = 64 * 1024
+"""Bytes of the largest manifest.sig: room for algorithms with much larger signatures."""
+
+_LINE = re.compile(r"([a-z0-9-]{1,32}) ([0-9a-f]{64}) ([0-9A-Za-z+/=_-]+)")
 _VALUE = re.compile(r"[0-9a-f]{128}")
 
 
@@ -47,6 +51,7 @@ def make_signature(key_id: str, raw: bytes) -> Signature:
 
 def parse_signatures(data: bytes) -> tuple[Signature, ...]:
     """The signatures in the exact bytes of manifest.sig. Raises: DataError with the line that is wrong."""
+    _check_size(len(data))
     try:
         text = data.decode("ascii")
     except UnicodeDecodeError:
@@ -71,8 +76,10 @@ def parse_signatures(data: bytes) -> tuple[Signature, ...]:
 
 
 def serialize_signatures(signatures: Sequence[Signature]) -> bytes:
-    """The bytes of manifest.sig."""
-    return "".join(f"{line.algorithm} {line.key_id} {line.value}\n" for line in signatures).encode("ascii")
+    """The bytes of manifest.sig. Raises: DataError when they are too many."""
+    data = "".join(f"{line.algorithm} {line.key_id} {line.value}\n" for line in signatures).encode("ascii")
+    _check_size(len(data))
+    return data
 
 
 def with_signature(signatures: Sequence[Signature], new: Signature) -> tuple[Signature, ...]:
@@ -81,3 +88,8 @@ def with_signature(signatures: Sequence[Signature], new: Signature) -> tuple[Sig
     if len(kept) >= COUNT_LIMIT:
         raise DataError(f"the bundle has {COUNT_LIMIT} signatures already, and more are not allowed")
     return (*kept, new)
+
+
+def _check_size(size: int) -> None:
+    if size > SIZE_LIMIT:
+        raise DataError(f"manifest.sig of the bundle has {size} bytes, and at most {SIZE_LIMIT} are allowed")

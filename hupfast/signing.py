@@ -134,7 +134,7 @@ def _put(bundle: Path, out: Path | None, front: Front, key: Key, raw: bytes, *, 
     present: tuple[Signature, ...] = parse_signatures(front.signature) if front.signature is not None else ()
     text = serialize_signatures(with_signature(present, signature))
     if out is None or (out.exists() and os.path.samefile(out, bundle)):
-        out = bundle
+        out = Path(os.path.realpath(bundle))
     else:
         check_place(out, force=force)
     write_chunks(out, _signed(bundle, front, text))

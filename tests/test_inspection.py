@@ -8,7 +8,7 @@ from signer import make_pair, sign
 
 from hupfast.bundle import open_bundle
 from hupfast.bundling import create_bundle, inspect_bundle
-from hupfast.errors import DataError, HupfastError, Refused
+from hupfast.errors import DataError, DigestError, HupfastError, Refused
 from hupfast.image import pack
 from hupfast.inspection import Inspection, verify_bundle
 from hupfast.keys import Key, read_key
@@ -92,6 +92,23 @@ def test_no_flipped_bit_passes(signed: tuple[Path, Key], tmp_path: Path) -> None
         passed.append(position)
     assert [position for position in passed if not 148 <= position % 512 < 156] == []
     assert len(passed) < 5
+
+
+def test_another_whole_image_in_the_same_place(signed: tuple[Path, Key], tmp_path: Path) -> None:
+    """Its chunks and its table are right, and it has the same size: it is not the one that was signed."""
+    path, key = signed
+    image = bytearray((path.parent / "image").read_bytes())
+    image[1000] ^= 1
+    (tmp_path / "other").write_bytes(image)
+    pack(tmp_path / "other", tmp_path / "other.zst", level=1, chunk_size=1 << 16)
+    other = (tmp_path / "other.zst").read_bytes()
+    offset = inspect_bundle(str(path)).offsets["rootfs.img.zst"]
+    data = path.read_bytes()
+    size = inspect_bundle(str(path)).manifest.image.size
+    assert len(other) == size
+    (tmp_path / "y.hup").write_bytes(data[:offset] + other + data[offset + size :])
+    with pytest.raises(DigestError):
+        check(tmp_path / "y.hup", key)
 
 
 def test_what_is_behind_the_image(signed: tuple[Path, Key], tmp_path: Path) -> None:

@@ -80,7 +80,7 @@ def test_no_changed_byte_has_the_same_meaning(data: st.DataObject) -> None:
         f"ed25519 {ID} {'01' * 65}\n",
         f"ed25519 {ID} {'0g' * 64}\n",
         f"ed25519 {ID} {'01' * 64} more\n",
-        f"later {ID} {'x' * 4097}\n",
+        f"later {ID} {'x' * (1 << 16)}\n",
         LINE + "\0" * 10,
         "".join(f"later {number:064x} 00\n" for number in range(COUNT_LIMIT + 1)),
     ],
@@ -108,5 +108,7 @@ def test_a_signature_is_added_or_replaced() -> None:
     assert len(with_signature(full, full[0])) == COUNT_LIMIT
     with pytest.raises(DataError, match="16 signatures already"):
         with_signature(full, other)
+    with pytest.raises(DataError, match="65536 are allowed"):
+        serialize_signatures([Signature("later", ID, "x" * 40_000), Signature("later", OTHER, "x" * 40_000)])
     with pytest.raises(DataError, match="63"):
         make_signature(ID, bytes(63))

@@ -181,7 +181,9 @@ def test_another_file_for_the_result(bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(Refused, match="--force"):
         signing.sign(bundle, private, out=tmp_path / "y.hup", force=False)
     signing.sign(bundle, private, out=tmp_path / "y.hup", force=True)
-    signing.sign(bundle, private, out=bundle, force=False)
+    (tmp_path / "link.hup").symlink_to("x.hup")
+    signing.sign(tmp_path / "link.hup", private, force=False)
+    assert (tmp_path / "link.hup").is_symlink()
     assert bundle.read_bytes() == (tmp_path / "y.hup").read_bytes()
     with pytest.raises(Refused, match="--force"):
         signing.export_manifest(bundle, tmp_path / "y.hup", force=False)
