@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from update.conftest import VirtualBoard as Board
 
 from hupfast.choose import choose_bundle
 from hupfast.errors import Refused, UsageError
-from update.conftest import VirtualBoard as Board
 
 
 @pytest.fixture
