@@ -36,10 +36,10 @@ MANIFEST_LIMIT = 4 << 20
 """Bytes of the largest manifest that is read or written; registries take no larger ones."""
 
 EMPTY = b"{}"
+EMPTY_DIGEST = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 """The config of an artifact that has none."""
 
 _EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
-_EMPTY_DIGEST = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
 _TITLE = "org.opencontainers.image.title"
 _VERSION = "org.opencontainers.image.version"
 _BOARDS = "vnd.hupfast.boards"
@@ -110,7 +110,7 @@ def serialize_artifact(layers: Sequence[Layer], *, name: str, version: str, boar
         "schemaVersion": 2,
         "mediaType": MANIFEST_TYPE,
         "artifactType": ARTIFACT_TYPE,
-        "config": {"mediaType": _EMPTY_TYPE, "digest": _EMPTY_DIGEST, "size": len(EMPTY)},
+        "config": {"mediaType": _EMPTY_TYPE, "digest": EMPTY_DIGEST, "size": len(EMPTY)},
         "layers": [
             {
                 "mediaType": _TYPES[_kind(layer.name)],
