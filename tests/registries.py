@@ -5,8 +5,10 @@ Everything listens on 127.0.0.1 on a port that the kernel chooses, and ends with
 """
 
 import base64
+import http.client
 import http.server
 import json
+import random
 import re
 import shutil
 import ssl
@@ -15,11 +17,14 @@ import threading
 import time
 import urllib.parse
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+
+from hupfast.bundling import create_bundle
+from hupfast.image import pack
 
 USER, PASSWORD = "maker", "it's a: secret"
 _START_SECONDS = 20
@@ -103,6 +108,33 @@ def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
     words += ["-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(certificate)]
     subprocess.run(words, check=True, capture_output=True)
     return certificate, key
+
+
+def make_bundle(folder: Path, version: str) -> Path:
+    """Boot files (one empty, two alike), a bootloader, and an image of 300 kB that differs from version to version."""
+    boot = folder / f"boot-{version}"
+    for name, data in {"kernel": b"kernel" * 9000, "dtb/a.dtb": b"same", "dtb/b.dtb": b"same", "empty": b""}.items():
+        (boot / name).parent.mkdir(parents=True, exist_ok=True)
+        (boot / name).write_bytes(data)
+    loader, image = folder / f"MLO-{version}", folder / f"image-{version}"
+    loader.write_bytes(b"loader" * 100)
+    image.write_bytes(random.Random(version).randbytes(300_000))
+    out = folder / f"{version}.hup"
+    create_bundle(
+        out,
+        name="os",
+        version=version,
+        boards=["virtual", "other"],
+        image=image,
+        boot=boot,
+        raw={"MLO": loader},
+        pack=_pack,
+    )
+    return out
+
+
+def _pack(source: Path, target: Path) -> None:
+    pack(source, target, level=1, chunk_size=1 << 16)
 
 
 @dataclass
@@ -207,3 +239,84 @@ def http_server(
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+@dataclass
+class Front:
+    """
+    What stands before a registry: it gives the manifests and blobs of a docker-registry, and misbehaves as it is told.
+
+    host: with its port. password: the Authorization that is wanted, "" for none. redirect: the address that blobs are
+    at instead. ranges: whether it has them. drop_after: bytes of a body after which the connection breaks.
+    asked: method, path, Range and Authorization of every request. sent: bytes of blobs.
+    """
+
+    registry: Registry
+    host: str = ""
+    password: str = ""
+    redirect: str = ""
+    ranges: bool = True
+    drop_after: int | None = None
+    asked: list[tuple[str, str, str | None, str | None]] = field(default_factory=list)
+    sent: int = 0
+
+    def manifest(self, path: str) -> tuple[int, bytes]:
+        """Status and body of a manifest, as the registry gives it."""
+        connection = http.client.HTTPConnection(self.registry.host)
+        try:
+            connection.request("GET", path, headers={"Accept": "application/vnd.oci.image.manifest.v1+json"})
+            response = connection.getresponse()
+            return response.status, response.read()
+        finally:
+            connection.close()
+
+
+class _FrontHandler(http.server.BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    front: Front
+
+    def do_GET(self) -> None:
+        front, secret = self.front, self.headers.get("Authorization")
+        front.asked.append((self.command, self.path, self.headers.get("Range"), secret))
+        if front.password and secret != front.password:
+            self._answer(401, b"", {"WWW-Authenticate": 'Basic realm="front"'})
+        elif "/manifests/" in self.path:
+            self._answer(*front.manifest(self.path), {})
+        elif front.redirect:
+            self._answer(307, b"", {"Location": front.redirect + self.path})
+        else:
+            self._blob(front.registry.blob(self.path.rpartition("/")[2]).read_bytes())
+
+    def _blob(self, data: bytes) -> None:
+        found = re.fullmatch(r"bytes=(\d+)-(\d*)", self.headers.get("Range", ""))
+        if not found or not self.front.ranges:
+            self._answer(200, data, {"ETag": '"blob"'}, self.front.drop_after)
+            return
+        first, last = int(found[1]), min(int(found[2] or len(data)), len(data) - 1)
+        told = {"Content-Range": f"bytes {first}-{last}/{len(data)}", "ETag": '"blob"'}
+        self._answer(206, data[first : last + 1], told, self.front.drop_after)
+
+    def _answer(self, status: int, body: bytes, headers: dict[str, str], stop: int | None = None) -> None:
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(body))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        self.close_connection = stop is not None and stop < len(body)
+        with suppress(ConnectionError):
+            self.wfile.write(body[:stop])
+        self.front.sent += len(body[:stop])
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def front(registry: Registry, **options: object) -> Iterator[Front]:
+    """A Front of this registry."""
+
+    class Handler(_FrontHandler):
+        front = Front(registry, **options)  # type: ignore[arg-type]  # the fields above
+
+    with http_server(Handler) as host:
+        Handler.front.host = host
+        yield Handler.front

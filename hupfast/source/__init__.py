@@ -11,6 +11,7 @@ decoded on the way (decode.py), raw and zstd bytes go through as they are.
     pipe, socket, character device       PipeSource       C, after take_peeked()
     file object                          ObjectSource     readinto
     http(s)://                           HttpSource       readinto (remote.py, over the client in http.py)
+    oci://                               OciSource        readinto (oci.py)
     gzip, xz, bzip2 of any of these      DecodedSource    readinto (decode.py)
     the next n bytes of any of these     PartSource       as the source that it is a part of
 
@@ -66,7 +67,8 @@ def open_source(
     A Source is returned as it is; a descriptor or a file object is read from where it stands, and stays open.
 
     memory: budget in bytes. What http, gzip, xz or bzip2 take of it is in Source.memory.
-    transport: how addresses are reached; None: as Transport() says. head: see HttpSource.
+    transport: how addresses are reached; None: as Transport() says. head: bytes at the start that will
+        be read first, and are all that is asked for until more is wanted.
     Raises SourceError when it cannot be opened or read, UsageError when it is no kind of source, DataError when it
     is no image (a zip archive, a file called .gz that is no gzip file and the like),
     MemoryBudgetError when an xz file needs more memory to be decoded.
@@ -105,12 +107,16 @@ def _open_named(location: str | os.PathLike[str], memory: int, transport: Transp
         return _open_fd(0, "standard input", owned=False)
     path = os.fspath(location)
     scheme, separator, _ = path.partition("://")
-    if separator and scheme.isalnum():
+    if separator and scheme.replace("+", "").isalnum():
+        if scheme.lower() in ("oci", "oci+http", "oci+https"):
+            from hupfast.source.oci import OciSource
+
+            return OciSource(path, transport=transport, memory=min(HTTP_MEMORY, memory // 2))
         if scheme.lower() not in ("http", "https"):
-            raise UsageError(f"{scheme}:// is not understood: give a path, http://, https:// or -")
+            raise UsageError(f"{scheme}:// is not understood: give a path, http://, https://, oci:// or -")
         from hupfast.source.remote import HttpSource
 
-        return HttpSource(path, transport=transport, head=head, memory=min(HTTP_MEMORY, memory // 2))
+        return HttpSource(path, transport=transport, first=(0, head), memory=min(HTTP_MEMORY, memory // 2))
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except (OSError, ValueError) as error:  # ValueError: a null byte in the name

@@ -72,12 +72,13 @@ class HttpSource(Source):
         transport: Transport | None = None,
         client: HttpClient | None = None,
         size: int | None = None,
-        head: int | None = None,
         memory: int = 0,
+        first: tuple[int, int | None] = (0, None),
     ) -> None:
         """
         client: to be used instead of one of our own; it stays open. size: bytes that the file must have.
-        head: bytes that will be read first, and are all that is asked for until seek says more; None: all of it.
+        first: the range of the first request, which tells whether the server has ranges. No more is asked for until a
+            seek or a read goes farther; when it does not begin at 0, go to it with a seek.
 
         Raises UsageError when url is no address, SourceError when there is nothing to be read there.
         """
@@ -96,7 +97,7 @@ class HttpSource(Source):
         self._until: int | None = None  # what the response was asked for ends here; None: with the file
         self._scratch: memoryview | None = None
         try:
-            self._attempts.run(lambda: self._ask(0, head))
+            self._attempts.run(lambda: self._ask(*first))
         except BaseException:
             self.close()
             raise

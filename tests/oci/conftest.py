@@ -1,41 +1,10 @@
 """A bundle with all that a bundle may have, and a registry for the tests of a module."""
 
-import random
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from registries import Registry, docker_registry
-
-from hupfast.bundling import create_bundle
-from hupfast.image import pack
-
-
-def make_bundle(folder: Path, version: str) -> Path:
-    """Boot files (one empty, two alike), a bootloader, and an image of 300 kB that differs from version to version."""
-    boot = folder / f"boot-{version}"
-    for name, data in {"kernel": b"kernel" * 9000, "dtb/a.dtb": b"same", "dtb/b.dtb": b"same", "empty": b""}.items():
-        (boot / name).parent.mkdir(parents=True, exist_ok=True)
-        (boot / name).write_bytes(data)
-    loader, image = folder / f"MLO-{version}", folder / f"image-{version}"
-    loader.write_bytes(b"loader" * 100)
-    image.write_bytes(random.Random(version).randbytes(300_000))
-    out = folder / f"{version}.hup"
-    create_bundle(
-        out,
-        name="os",
-        version=version,
-        boards=["virtual", "other"],
-        image=image,
-        boot=boot,
-        raw={"MLO": loader},
-        pack=lambda source, target: _pack(source, target),
-    )
-    return out
-
-
-def _pack(source: Path, target: Path) -> None:
-    pack(source, target, level=1, chunk_size=1 << 16)
+from registries import Registry, docker_registry, make_bundle
 
 
 @pytest.fixture(scope="session")

@@ -325,7 +325,7 @@ def test_descriptor_for_writing(tmp_path):
             open_source(file.fileno())
 
 
-@pytest.mark.parametrize("location", ["ftp://host/image", "oci://host/image", "file:///image"])
+@pytest.mark.parametrize("location", ["ftp://host/image", "oci+ftp://host/image", "file:///image"])
 def test_unknown_scheme(location):
     """An address that is not http is wrong usage."""
     with pytest.raises(UsageError, match="not understood"):

@@ -87,7 +87,7 @@ class VirtualBoard:
 
     def update(self, source: "str | Path | int", **options: object) -> UpdateResult:
         """`hupfast update SOURCE --allow-unsigned`; a version stands for its bundle."""
-        if isinstance(source, str) and not source.startswith("http"):
+        if isinstance(source, str) and "://" not in source:
             source = self.shelf.bundle(source)
         arguments = {"allow_unsigned": True, **options}
         return update(source, root=self.root, **arguments)  # type: ignore[arg-type]
