@@ -7,12 +7,17 @@ from pathlib import Path
 import click
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
+from hupfast.cli.registry import pull, push
 from hupfast.image import CHUNK_SIZE, LEVEL
 
 
 @click.group(short_help="Make, sign and inspect bundles.")
 def bundle() -> None:
     """Make, sign and inspect bundles: a manifest, boot files, bootloaders and a chunked image in one .hup file."""
+
+
+bundle.add_command(push)
+bundle.add_command(pull)
 
 
 @bundle.command(short_help="Make a bundle.")
