@@ -106,7 +106,8 @@ typedef struct {
     const uint8_t *sha256;       /* 32 bytes: the digest that the bytes fed in must have; or NULL */
     const uint8_t *table_sha256; /* 32 bytes: the digest that the chunk table must have; or NULL */
     const char *older; /* HUP_SURVEY: device or file with an older system; chunks that are equal at the same place are
-                          copied from it, and looked at again on the way; it may be in use; or NULL */
+                          copied from it, and looked at again on the way; it may be in use. NULL, or
+                          one that cannot be opened: there is none */
     uint64_t trusted;  /* HUP_SURVEY: hup_progress.durable of a run of the same table that was cut off; the last chunks
                           of it are read again before the rest is believed */
     uint32_t mark_ms;  /* a chunked image: flush so often while writing, for hup_progress.durable; 0: not */

@@ -25,7 +25,7 @@
 enum {
     RECHECKED = 8,          /* trusted chunks that are looked at nevertheless, the last ones */
     RANGE_ENOUGH = 1 << 20, /* a range of so many bytes does not wait for the next verdict */
-    RANGE_MOST = 16 << 20,  /* and none is longer, unless a single frame is */
+    RANGE_MOST = 256 << 20, /* and none is longer, unless a single frame is */
 };
 
 /* -------- looking -------- */
@@ -137,7 +137,9 @@ int hup_survey_init(struct hup_survey *survey, struct hup_run *run, const char *
     if (status || !path)
         return status;
     hup_config config = { .target = path, .mode = HUP_MODE_VERIFY, .flags = run->config.flags & HUP_BUFFERED };
-    return hup_target_open(&survey->older, &config, error);
+    if (hup_target_open(&survey->older, &config, NULL))
+        survey->older.fd = -1; /* what cannot be opened has nothing: all is fetched then */
+    return HUP_OK;
 }
 
 void hup_survey_destroy(struct hup_survey *survey)

@@ -41,7 +41,7 @@ struct hup_survey {
     struct hup_surveyor surveyors[HUP_SURVEYORS];
 };
 
-/* Open the older system at `path`; NULL: there is none. HUP_E_TARGET when it cannot be read. */
+/* Open the older system at `path`. NULL, or one that cannot be opened: there is none. */
 int hup_survey_init(struct hup_survey *survey, struct hup_run *run, const char *path, hup_error *error);
 void hup_survey_destroy(struct hup_survey *survey);
 

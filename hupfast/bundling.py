@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hupfast.bundle import MANIFEST, open_bundle
 from hupfast.durable import write_chunks
@@ -34,6 +35,9 @@ from hupfast.signatures import Signature, parse_signatures
 from hupfast.system import digest, explained, read_chunks
 from hupfast.tar import END, make_header, padded
 from hupfast.target import in_dev
+
+if TYPE_CHECKING:
+    from hupfast.source.transport import Transport
 
 IMAGE = "rootfs.img.zst"
 """Name of the image in every bundle that is made here."""
@@ -134,9 +138,9 @@ def create_bundle(
     return manifest
 
 
-def inspect_bundle(location: str) -> BundleInfo:
+def inspect_bundle(location: str, *, transport: "Transport | None" = None) -> BundleInfo:
     """Read the front of a bundle: path, URL or "-". Raises: DataError, SourceError."""
-    with open_bundle(location) as bundle:
+    with open_bundle(location, transport=transport) as bundle:
         manifest = bundle.accept()
         return BundleInfo(
             manifest=manifest,

@@ -1,10 +1,11 @@
 """Go on with an update that was cut off: what systemd/hupfast-resume.service does at boot (see request.py)."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
-from hupfast.errors import NothingToDo
+from hupfast.errors import NothingToDo, SourceError
 from hupfast.journal import Journal
 from hupfast.lock import exclusive
 from hupfast.request import Request, next_attempt, save_request
@@ -37,6 +38,10 @@ def resume_update(
         request = next_attempt(state, transaction.durable if transaction else 0)
     try:
         return _update(request, board, root, progress, on_stage)
+    except SourceError:  # the line is to blame, and not the update: it may be better later
+        with exclusive(state):
+            save_request(state, replace(request, attempts=0))
+        raise
     except NothingToDo:
         with exclusive(state):
             save_request(state, None)

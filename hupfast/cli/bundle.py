@@ -8,6 +8,7 @@ import click
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
 from hupfast.cli.registry import pull, push
+from hupfast.cli.transport import transport_of, transport_options
 from hupfast.image import CHUNK_SIZE, LEVEL
 
 
@@ -100,16 +101,19 @@ def create(
 
 @bundle.command(short_help="Show what is in a bundle.")
 @click.argument("file")
+@transport_options
 @json_option
-def info(file: str, as_json: bool) -> None:
+def info(file: str, ca_file: str | None, auth_file: str | None, limit_rate: int, as_json: bool) -> None:
     """
-    Show the manifest and the members of the bundle FILE (a file, an address, or - for standard input).
+    Show the manifest and the members of the bundle FILE.
+
+    FILE is a file, an http(s):// or oci:// address, or - for standard input.
 
     It reads the front of the bundle; what is behind it is checked by `hupfast bundle verify`, and `hupfast update`.
     """
     from hupfast.bundling import inspect_bundle
 
-    found = inspect_bundle(file)
+    found = inspect_bundle(file, transport=transport_of(ca_file, auth_file, limit_rate))
     if as_json:
         print_json({"ok": True, "exit_code": 0, **found.as_dict()})
         return
@@ -199,13 +203,22 @@ def sign(
 @click.option("--key", "key_files", multiple=True, metavar="PEM", help="Public key to trust; may be repeated.")
 @click.option("--keys", metavar="DIR", help="Directory of public keys to trust.  [default: /etc/hupfast/keys]")
 @click.option("--allow-unsigned", is_flag=True, help="Check the members of a bundle that nobody trusted has signed.")
+@transport_options
 @json_option
 @quiet_option
 def verify(
-    file: str, key_files: tuple[str, ...], keys: str | None, allow_unsigned: bool, as_json: bool, quiet: bool
+    file: str,
+    key_files: tuple[str, ...],
+    keys: str | None,
+    allow_unsigned: bool,
+    ca_file: str | None,
+    auth_file: str | None,
+    limit_rate: int,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """
-    Check the bundle FILE (a file, an address, or - for standard input) to its last byte.
+    Check the bundle FILE (a file, an http(s):// or oci:// address, or - for standard input) to its last byte.
 
     \b
     Exit codes:
@@ -222,7 +235,8 @@ def verify(
     trusted = [read_key(Path(key)) for key in key_files]
     if keys is not None or not key_files:
         trusted += load_keys(Path(keys or DIRECTORY))
-    with open_bundle(file) as opened, progress(quiet, names={"write": "check"}) as show:
+    transport = transport_of(ca_file, auth_file, limit_rate, quiet=quiet)
+    with open_bundle(file, transport=transport) as opened, progress(quiet, names={"write": "check"}) as show:
         found = verify_bundle(opened, trusted, allow_unsigned=allow_unsigned, progress=show)
     if as_json:
         signer = None if found.key is None else {"id": found.key.id, "file": str(found.key.path)}

@@ -1,4 +1,4 @@
-"""The options that say how addresses are reached."""
+"""The options that say how addresses are reached, and how hard line and medium are used."""
 
 from __future__ import annotations
 
@@ -24,6 +24,12 @@ _OPTIONS = (
     ),
     click.option("--limit-rate", metavar="RATE", type=Size(), default=0, help="Bytes a second to download at most."),
 )
+
+
+limit_write_option = click.option(
+    "--limit-write", metavar="RATE", type=Size(), default=0, help="Bytes a second to write and read back at most."
+)
+"""How hard the medium is used."""
 
 
 def transport_options(command: _F) -> _F:

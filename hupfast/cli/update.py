@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
-from hupfast.cli.transport import transport_of, transport_options
+from hupfast.cli.transport import limit_write_option, transport_of, transport_options
 
 if TYPE_CHECKING:
     from hupfast.choose import Choice
@@ -57,12 +57,12 @@ _STAGES = {
 @_root_option
 @click.option("-n", "--dry-run", is_flag=True, help="Show what would be done, and stop.")
 @click.option("--reboot/--no-reboot", default=False, show_default=True, help="Reboot when all is installed.")
-@click.option("--key", metavar="FILE", help="The key that the bundle must be signed with.")
+@click.option("--key", metavar="FILE", help="Public key (PEM) to trust.  [default: /etc/hupfast/keys/*.pem]")
 @click.option("--allow-unsigned", is_flag=True, help="Trust the bundle without a signature.")
 @click.option("--allow-downgrade", is_flag=True, help="Install a version older than the running one.")
 @click.option("--memory", type=Size(), default="16M", show_default=True, help="Budget for buffers and decoders.")
 @transport_options
-@click.option("--limit-write", metavar="RATE", type=Size(), default=0, help="Bytes a second to write and read at most.")
+@limit_write_option
 @json_option
 @quiet_option
 def update(

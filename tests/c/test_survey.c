@@ -198,6 +198,23 @@ static void a_survey_alone(void)
     free(after.data);
 }
 
+/* An older system that cannot be opened has nothing. */
+static void no_older_system(void)
+{
+    hup_config config = { .flags = HUP_SURVEY, .image_size = SIZE, .older = "/nowhere/at/all" };
+    struct job job = { .config = config };
+    struct bytes old = board(".");
+
+    job.target = image_file(old.data, old.size);
+    free(old.data);
+    job.config.target = job.target;
+    CHECK_EQUAL(hup_writer_open(&job.config, &job.writer, &job.error), HUP_OK);
+    CHECK_EQUAL(feed(&job), HUP_OK);
+    CHECK_EQUAL(finish(&job), HUP_OK);
+    CHECK_EQUAL(job.asked, image.size);
+    check_whole(&job);
+}
+
 /* What was durable is not read again but for its last chunks: an early one that is not as promised shows only in the
  * read-back. */
 static void trust_is_not_reading(void)
@@ -364,6 +381,7 @@ int main(void)
         }
     only_what_is_missing("x..", ".x.", (hup_config){ .block = 64 << 10, .mark_ms = 1 }, false);
     a_survey_alone();
+    no_older_system();
     trust_is_not_reading();
     a_broken_promise();
     all_of_it_is_trusted();

@@ -8,7 +8,7 @@ import pytest
 
 from hupfast import install
 from hupfast.errors import DataError, NothingToDo, SourceError
-from hupfast.request import NAME
+from hupfast.request import MAX_ATTEMPTS, NAME
 from hupfast.resume import resume_update
 
 Board = Any
@@ -80,6 +80,22 @@ def test_a_source_that_failed_is_asked_again(board: Board, monkeypatch: pytest.M
         patch.setattr(install, "fetch_image", unreachable)
         with pytest.raises(SourceError):
             board.update("2.0")
+    assert resume_update(root=board.root).outcome == "installed"
+
+
+def test_a_bad_line_may_be_bad_for_long(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Attempts that end because the source fails do not count: the update is not to blame."""
+
+    def unreachable(*arguments: object, **options: object) -> None:
+        raise SourceError("the server is gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(install, "fetch_image", unreachable)
+        with pytest.raises(SourceError):
+            board.update("2.0")
+        for _ in range(2 * MAX_ATTEMPTS):
+            with pytest.raises(SourceError):
+                resume_update(root=board.root)
     assert resume_update(root=board.root).outcome == "installed"
 
 
