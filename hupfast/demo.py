@@ -20,6 +20,7 @@ from hupfast.bundling import create_bundle
 from hupfast.confirm import confirm
 from hupfast.errors import HupfastError, Refused, RolledBack, UsageError
 from hupfast.ext4 import Ext4
+from hupfast.signing import make_key, sign
 from hupfast.status import Status, status
 from hupfast.system import digest, free_space, read_chunks, under
 from hupfast.transaction import update
@@ -73,6 +74,7 @@ class Demo:
         """
         self._check_machine()
         self._factory()
+        self._key()
         self._build_system()
         self._bundle("1.0")
         self._update("1.0", slot="b")
@@ -115,6 +117,15 @@ class Demo:
         self._status()
         self._claim("the factory system runs", self._seen().version == "0.1")
 
+    def _key(self) -> None:
+        self.talk.say("Whoever makes its systems has a key, and every board has the public half of it.")
+        self.talk.command(f"hupfast keygen {self.folder}/release")
+        pair = make_key(self.folder / "release")
+        keys = under(self.board, "/etc/hupfast/keys")
+        self.talk.command(f"cp {pair.public} {keys}/")
+        virtual.write_small(self.board, "/etc/hupfast/keys/release.pem", pair.public.read_bytes())
+        self.talk.told(f"key {pair.id}")
+
     def _build_system(self) -> None:
         tree = self.folder / "rootfs"
         count, size = filesystem.collect(tree, int(self.size * _FILL), files=self.size >> 14)
@@ -154,12 +165,15 @@ class Demo:
             pack=self._pack,
         )
         self.talk.told(f"{bundle.stat().st_size >> 20} MiB for {image.stat().st_size >> 20} MiB")
+        self._claim("the board refuses it as long as nobody has signed it", self._is_refused(bundle))
+        self.talk.command(f"hupfast bundle sign {bundle} --key {self.folder}/release.key")
+        sign(bundle, self.folder / "release.key", force=False)
 
     def _update(self, version: str, *, slot: str) -> None:
         image, bundle = self._path(version, "img"), self._path(version, "hup")
         wanted = digest(read_chunks(image))
         self.talk.say(f"The board writes version {version} into slot {slot}, and reads it back.")
-        self.talk.command(f"hupfast update {bundle} --root {self.board} --allow-unsigned")
+        self.talk.command(f"hupfast update {bundle} --root {self.board}")
 
         def after_image(stage: str) -> None:
             if stage == "slot":  # the image is durable, and the label is not yet set
@@ -169,7 +183,7 @@ class Demo:
                 )
 
         with self.talk.bar() as progress:
-            result = update(bundle, root=self.board, allow_unsigned=True, progress=progress, on_stage=after_image)
+            result = update(bundle, root=self.board, progress=progress, on_stage=after_image)
         self._claim("the update is installed", result.outcome == "installed" and result.slot == slot)
         if result.report is not None:
             self.talk.told(f"written and verified in {result.report.seconds:.1f} s")
@@ -221,6 +235,14 @@ class Demo:
         for attempt in booted.attempts:
             self.talk.told(attempt)
         return booted
+
+    def _is_refused(self, bundle: Path) -> bool:
+        try:
+            update(bundle, root=self.board, dry_run=True)
+        except Refused as error:
+            self.talk.told(str(error))
+            return True
+        return False
 
     def _status(self) -> None:
         self.talk.command(f"hupfast status --root {self.board}")

@@ -38,9 +38,9 @@ def test_the_whole_demo(tmp_path: Path) -> None:
     demo = Demo(tmp_path, SIZE, quiet(lines))
     demo.run()
 
-    assert len(demo.checks) == 16
+    assert len(demo.checks) == 18
     commands = {line.split()[1] for line in lines if line.startswith("hupfast ")}
-    assert commands == {"bundle", "update", "status", "confirm"}
+    assert commands == {"keygen", "bundle", "update", "status", "confirm"}
     for command in commands:
         assert main.get_command(None, command) is not None  # type: ignore[arg-type]  # no context is needed
 
