@@ -138,8 +138,9 @@ class Behaviour:
     What the server does wrong. All of it can be changed while it runs; the default does nothing wrong.
 
     ranges: honours Range. validators: sends ETag and Last-Modified. length: "told", "chunked" or "" (until it closes).
-    drop_after: bytes of a body after which the connection ends; reset: by RST. stall_after: bytes after which nothing
-    comes any more. times: bodies to do that to, then no more; -1: all. cap: no range goes beyond this byte.
+    hollow: no byte of the body comes. drop_after: bytes of a body after which the connection ends; reset: by RST.
+    stall_after: bytes after which nothing comes any more. times: bodies to do that to, then no more; -1: all.
+    cap: no range goes beyond this byte.
     lie: added to the length that is told. content_range: sent instead of the right one. encoding: Content-Encoding.
     answers: what the first requests get instead. redirects: path to Location. password: value that Authorization
     must have. before: called with the server and the request before it is answered.
@@ -148,6 +149,7 @@ class Behaviour:
     ranges: bool = True
     validators: bool = True
     length: str = "told"
+    hollow: bool = False
     drop_after: int | None = None
     reset: bool = False
     stall_after: int | None = None
@@ -278,7 +280,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = how.length == "" or how.lie > 0
         self.end_headers()
         if self.command != "HEAD":
-            self._body(data[start:end])
+            self._body(b"" if how.hollow else data[start:end])
 
     def _body(self, body: bytes) -> None:
         how = self.server.behaviour

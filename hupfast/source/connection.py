@@ -80,8 +80,8 @@ def explained(error: OSError | http.client.HTTPException, doing: str, transport:
     if isinstance(error, TimeoutError):
         return Temporary(f"{doing}: {_silence(error, transport)}", errno=errno.ETIMEDOUT)
     if isinstance(error, socket.gaierror):
-        kind = SourceError if error.errno == socket.EAI_NONAME else Temporary
-        return kind(f"{doing}: the server's name cannot be found ({error.strerror})")
+        unknown = error.errno == socket.EAI_NONAME
+        return Temporary(f"{doing}: the server's name cannot be found ({error.strerror})", at_first_final=unknown)
     if isinstance(error, ssl.SSLError):
         return Temporary(f"{doing}: TLS failed ({one_line(error.reason or error)})")
     if isinstance(error, http.client.RemoteDisconnected):
@@ -95,9 +95,11 @@ def explained(error: OSError | http.client.HTTPException, doing: str, transport:
     refused = re.fullmatch(r"Tunnel connection failed: (\d+) (.*)", str(error), re.DOTALL)
     if refused is not None:  # http.client's only way of saying so
         kind = Temporary if refused[1].startswith("5") else SourceError
-        hint = ": give its user and password in the environment" if refused[1] == "407" else ""
+        hint = "; give its user and password with its address in the environment" if refused[1] == "407" else ""
         return kind(f"{doing}: the proxy answered {refused[1]} {one_line(refused[2])}{hint}")
-    return Temporary(f"{doing}: {error.strerror or one_line(error) or type(error).__name__}", errno=error.errno)
+    reason = error.strerror or one_line(error) or type(error).__name__
+    nobody = isinstance(error, ConnectionRefusedError)
+    return Temporary(f"{doing}: {reason}", errno=error.errno, at_first_final=nobody)
 
 
 def _silence(error: TimeoutError, transport: Transport) -> str:

@@ -93,7 +93,7 @@ class HttpSource(Source):
         self._started = False
         self._ranges = True
         self._response: HttpResponse | None = None
-        self._here = 0  # where the next byte of the response is
+        self._first = self._here = 0  # where the response began, and where its next byte is
         self._until: int | None = None  # what the response was asked for ends here; None: with the file
         self._scratch: memoryview | None = None
         try:
@@ -115,6 +115,8 @@ class HttpSource(Source):
         while room:
             try:
                 got = self._response_at(position, stop).readinto(room)
+                if not got and position == self._first and self._ranges and stop is not None:
+                    raise Temporary(f"cannot read {self.name}: the server answered with no bytes at all")
             except Temporary as error:
                 self._let_go(keep=False)
                 self._address = self._url
@@ -215,14 +217,14 @@ class HttpSource(Source):
             if self._started and self._ranges:
                 raise self._changed()
             self._ranges = False
-            self._here = 0
+            self._first = self._here = 0
             self._is_same(response, response.length)
         else:
             total = self._check_range(response, position, until)
             if total is None and not self._started:  # no way to know where the file ends
                 self._ranges = False
                 return True
-            self._here = position
+            self._first = self._here = position
             self._is_same(response, total)
         return False
 

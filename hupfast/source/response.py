@@ -114,6 +114,8 @@ class HttpResponse:
             return Temporary(message, retry_after=retry_after(self.headers.get("Retry-After")))
         if self.status == 401:
             message += f"; say how to log in, with --auth-file or in the environment's {VARIABLE}"
+        elif self.status == 407:
+            message += "; give the user and password of the proxy with its address in the environment"
         elif self.status == 403:
             message += f"; may who is named by --auth-file or {VARIABLE} read it?"
         return SourceError(message)

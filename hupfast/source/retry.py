@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import errno
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -24,19 +23,27 @@ class Temporary(SourceError):
     A failure that may be over the next time. Attempts turns it into a SourceError when it is not.
 
     retry_after: seconds that the server asked us to wait, or None.
+    at_first_final: where nothing has answered yet, it is no failure that passes: the address is wrong.
     """
 
-    def __init__(self, message: str, *, errno: int | None = None, retry_after: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        errno: int | None = None,
+        retry_after: float | None = None,
+        at_first_final: bool = False,
+    ) -> None:
         super().__init__(message, errno=errno)
         self.retry_after = retry_after
+        self.at_first_final = at_first_final
 
 
 class Attempts:
     """
     Counts failures in a row, and waits between them: for a random part of a time that doubles from 0.5 s to 30 s.
 
-    Random, so that a thousand boards do not come back in the same second to a server that fell over. A refused
-    connection where nothing has answered yet is no failure that passes: the address is wrong, or nothing runs there.
+    Random, so that a thousand boards do not come back in the same second to a server that fell over.
     """
 
     def __init__(self, transport: Transport) -> None:
@@ -53,7 +60,7 @@ class Attempts:
         """Wait for the next try. Raises SourceError when there were enough of them."""
         transport = self._transport
         self._failures += 1
-        if error.errno == errno.ECONNREFUSED and not self._answered:
+        if error.at_first_final and not self._answered:
             raise SourceError(str(error), errno=error.errno) from error
         if self._failures > transport.retries:
             tries = f" ({self._failures} tries)" if self._failures > 1 else ""

@@ -219,6 +219,21 @@ def test_authorizer(client):
         assert bodies == [b"sent twice"] * 3
 
 
+def test_authorizer_is_not_asked_about_itself(client):
+    """A 401 to what the authorizer itself asks for is its own matter."""
+    statuses = []
+
+    def authorize(url, headers):
+        with client.open("GET", url) as response:
+            statuses.append(response.status)
+
+    client.authorizer = authorize
+    with misbehaving(FILES, Behaviour(password="Bearer token")) as server:
+        for _ in range(2):
+            client.open("GET", server.url("f")).close()
+    assert statuses == [401, 401]
+
+
 @pytest.mark.parametrize("granted", [None, "Bearer wrong"])
 def test_authorizer_that_does_not_know(client, granted):
     """A 401 that the authorizer cannot help with comes out, after one repetition at most."""
@@ -250,6 +265,17 @@ def test_https(secure, pki, monkeypatch):
         monkeypatch.setenv("SSL_CERT_FILE", str(pki.ca))
         with HttpClient() as client:
             assert fetch(client, server.url("f")) == b"content"
+
+
+def test_https_connection_is_used_again(pki):
+    """One handshake is enough."""
+    with (
+        misbehaving(FILES, tls=pki.issue()) as server,
+        HttpClient(Transport(ca_file=str(pki.ca))) as client,
+    ):
+        for _ in range(3):
+            assert fetch(client, server.url("f")) == b"content"
+        assert server.connections == 1
 
 
 @pytest.mark.parametrize(

@@ -182,6 +182,46 @@ def test_seek_inside_the_answer_asks_for_nothing():
         assert len(server.requests) == 1
 
 
+def test_what_was_peeked_is_not_asked_for_again():
+    """Looking at the head and going back to it is no second request."""
+    with serve() as server, HttpSource(server.url("f")) as source:
+        source.peek(1000)
+        source.seek(0)
+        source.seek(500)
+        assert read_all(source) == DATA[500:]
+        assert len(server.requests) == 1
+
+
+def test_seek_a_little_back():
+    """What has been read already is asked for again."""
+    with serve() as server, HttpSource(server.url("f")) as source:
+        read(source, 1000)
+        source.seek(995)
+        assert read_all(source) == DATA[995:]
+        assert [request.headers["Range"] for request in server.requests] == ["bytes=0-", "bytes=995-"]
+
+
+@pytest.mark.parametrize(
+    ("text", "lie"),
+    [
+        ("bytes 300000-301000/502000", 1),
+        ("bytes 299999-300999/502000", 1),
+        ("bytes 299999-300998/502000", 0),
+        ("bytes 300000-300998/502000", 0),
+        ("bytes 300000-300999/502001", 0),
+        ("bytes", 0),
+    ],
+)
+def test_range_that_was_not_asked_for(text, lie):
+    """A range with one byte too many in front, behind or in all, or with fewer bytes than its length, is refused."""
+    with serve() as server, HttpSource(server.url("f")) as source:
+        server.behaviour.content_range = text
+        server.behaviour.lie = lie
+        source.seek(300_000, 301_000)
+        with pytest.raises(SourceError, match=f"answered with {text}|has changed"):
+            read_all(source)
+
+
 def test_far_seek_closes_the_connection():
     """A long answer is not read to its end for the sake of its connection."""
     with serve() as server, HttpSource(server.url("f")) as source:

@@ -1,6 +1,8 @@
 """Files behind http(s) addresses when lines break, servers are busy, and files change."""
 
+import contextlib
 import socket
+import threading
 
 import pytest
 
@@ -107,6 +109,29 @@ def test_server_that_never_answers(clock):
             open_source(address, transport=clock.transport(stall_timeout=0.05, retries=1))
 
 
+def test_bytes_that_came_with_the_head(clock):
+    """What has come is given out at once, and not held until more comes."""
+    head = f"HTTP/1.1 200 OK\r\nContent-Length: {len(DATA)}\r\n\r\n".encode()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def answer() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(1000)
+                connection.sendall(head + DATA[:1000])
+                connection.recv(1000)  # until the client has gone
+
+        thread = threading.Thread(target=answer)
+        thread.start()
+        address = f"http://127.0.0.1:{server.getsockname()[1]}/f"
+        with HttpSource(address, transport=clock.transport(stall_timeout=1)) as source:
+            assert source.peek(64) == DATA[:64]
+            room = memoryview(bytearray(100_000))
+            assert source.readinto(room) == 64
+            assert source.readinto(room) == 936
+        thread.join()
+    assert clock.slept == []
+
+
 def test_nobody_listens(clock):
     """Where nobody has ever answered, a refused connection is a SourceError at once."""
     with socket.socket() as free:
@@ -130,6 +155,39 @@ def test_unknown_host(monkeypatch, clock, code, tries):
     with pytest.raises(SourceError, match="name cannot be found"):
         open_source("http://board.invalid/image", transport=clock.transport(retries=2))
     assert len(calls) == tries
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_server_that_takes_no_connection(clock, scheme):
+    """A server whose queue is full, and one that says nothing of TLS, is given up after the time for connecting."""
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, contextlib.ExitStack() as held:
+        place = full.getsockname()
+        if scheme == "http":
+            for _ in range(4):  # the kernel takes one or two more than it is told to
+                waiting = held.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(place)
+        with pytest.raises(SourceError, match=r"no connection within 0\.1 s \(2 tries\)"):
+            open_source(f"{scheme}://127.0.0.1:{place[1]}/f", transport=clock.transport(connect_timeout=0.1, retries=1))
+
+
+def test_server_that_goes_away(clock):
+    """Once it has answered, a server that refuses connections is waited for: it may be starting again."""
+    with serve(drop_after=1000) as server:
+        source = HttpSource(server.url("f"), transport=clock.transport(retries=3))
+    with source, pytest.raises(SourceError, match=r"Connection refused \(4 tries\)"):
+        read_all(source)
+    assert clock.slept == [0.5, 1, 2]
+
+
+def test_answers_without_a_byte(clock):
+    """A server that announces a range and sends nothing of it is given up in the end."""
+    with (
+        serve(length="chunked", hollow=True) as server,
+        HttpSource(server.url("f"), transport=clock.transport(retries=2)) as source,
+        pytest.raises(SourceError, match=r"no bytes at all \(3 tries\)"),
+    ):
+        read_all(source)
 
 
 def test_ctrl_c_ends_a_wait():
