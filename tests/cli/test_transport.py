@@ -1,6 +1,9 @@
 """The options for addresses, as a user meets them."""
 
 import hashlib
+import signal
+import subprocess
+import sys
 import time
 
 import pytest
@@ -98,6 +101,19 @@ def test_retries_are_told(target, quiet):
         done = run("write", "--yes", *(["--quiet"] if quiet else []), server.url("f"), target)
     assert done.exit_code == 0
     assert ("503 Service Unavailable; trying again in" in done.stderr) is not quiet
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_ends_a_wait(target, number):
+    """Who waits for another try ends at once when he is told to."""
+    with misbehaving({"/f": DATA}, Behaviour(answers=[Answer(503, {"Retry-After": "200"})])) as server:
+        command = [sys.executable, "-m", "hupfast", "write", "--yes", server.url("f"), str(target)]
+        with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stderr is not None
+            assert "trying again in 200" in process.stderr.readline()
+            process.send_signal(number)
+            assert process.wait(5) == 1
+            assert "interrupted" in process.stderr.read()
 
 
 def test_digest_of_a_file_far_away(target):
