@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 MIB = 2**20
+
+# How long an example takes says something of the machine, and of who else uses it.
+settings.register_profile("hupfast", deadline=None)
+settings.load_profile("hupfast")
 
 # Programs that tests start in this folder must not take hupfast/ beside them, which has no engine, for the package.
 os.environ["PYTHONSAFEPATH"] = "1"

@@ -264,7 +264,7 @@ def test_the_demo_takes_small_sizes_and_refuses_full_folders(hupfast: Run, tmp_p
     assert hupfast("demo", "--dir", tmp_path).code == 2
     ended = hupfast("demo", "--dir", tmp_path / "demo", "--size", "64", "--keep")
     assert ended.code == 0
-    assert "All of it holds: 16 checks passed" in ended.out
+    assert "All of it holds: 18 checks passed" in ended.out
     assert hupfast("status", "--root", tmp_path / "demo/board").code == 0
 
 
