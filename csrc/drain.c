@@ -4,6 +4,7 @@
  * by side (benchmarks/write_queue.c) neither is faster with writes of 1 MiB, and the pool needs no library, works
  * where io_uring is switched off, and can be watched and broken by every tool that knows system calls. */
 #include "drain.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -80,8 +81,9 @@ int hup_drain_finish(struct hup_run *run, hup_error *error)
         struct hup_extent *extent = &run->zeroes.extents[i];
         while (extent->length && !status) {
             uint64_t step = extent->length < most ? extent->length : most;
-            status = hup_pace_wait(&run->pace, step) ? hup_target_zero(&run->target, extent->offset, step, error)
-                                                     : HUP_E_CANCELLED;
+            status = hup_pace_wait(&run->pace, HUP_STAGE_FLUSH, step)
+                         ? hup_target_zero(&run->target, extent->offset, step, error)
+                         : HUP_E_CANCELLED;
             extent->offset += step;
             extent->length -= step;
         }
@@ -145,8 +147,6 @@ static int put_part(struct worker *worker, uint64_t offset, const uint8_t *data,
     size_t rest = size % run->target.align, whole = size - rest;
     int status = HUP_OK;
 
-    if (!zero && !hup_pace_wait(&run->pace, size))
-        return HUP_E_CANCELLED;
     if (whole && zero) {
         status = put_zeroes(run, offset, whole, error);
     } else if (whole) {
@@ -187,15 +187,23 @@ static void *drain_blocks(void *argument)
     uint64_t sequence;
     hup_error error;
 
+    hup_trace_thread(&run->gate.trace, HUP_STAGE_WRITE);
     while (hup_ring_take(&run->ring, &sequence) > 0) {
         const struct hup_block *block = hup_ring_block(&run->ring, sequence);
+        uint64_t offset = block->offset;
         uint32_t size = block->size;
+        bool there = block->there;
+        if (!there && !block->zero && !hup_pace_wait(&run->pace, HUP_STAGE_WRITE, size))
+            break;
+        uint64_t since = hup_clock_ns();
         if (put_block(worker, block, hup_ring_data(&run->ring, sequence), &error)) {
             if (!hup_gate_stopped(&run->gate))
                 hup_gate_fail(&run->gate, &error);
             break;
         }
         hup_ring_release(&run->ring, sequence);
+        if (!there)
+            hup_trace_add(&run->gate.trace, HUP_STAGE_WRITE, HUP_SPAN_BUSY, since, offset, size);
         atomic_fetch_add(&run->done, size);
     }
     return NULL;

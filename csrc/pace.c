@@ -9,7 +9,7 @@ int hup_pace_init(struct hup_pace *pace, struct hup_gate *gate, uint64_t rate, h
     return hup_gate_condition(gate, &pace->never, error);
 }
 
-bool hup_pace_wait(struct hup_pace *pace, uint64_t size)
+bool hup_pace_wait(struct hup_pace *pace, hup_stage_name stage, uint64_t size)
 {
     struct hup_gate *gate = pace->gate;
 
@@ -24,5 +24,6 @@ bool hup_pace_wait(struct hup_pace *pace, uint64_t size)
         pthread_cond_timedwait(&pace->never, &gate->lock, &until); /* only a failure wakes it before */
     bool goes_on = !gate->stopped;
     pthread_mutex_unlock(&gate->lock);
+    hup_trace_add(&gate->trace, stage, HUP_SPAN_OUTPUT, now, 0, 0);
     return goes_on;
 }

@@ -16,7 +16,8 @@ struct hup_pace {
 
 int hup_pace_init(struct hup_pace *pace, struct hup_gate *gate, uint64_t rate, hup_error *error);
 
-/* Wait until `size` more bytes may be read or written. False: the run is over. */
-bool hup_pace_wait(struct hup_pace *pace, uint64_t size);
+/* Wait until `size` more bytes may be read or written by this stage, which then waits for its output. False: the run
+ * is over. */
+bool hup_pace_wait(struct hup_pace *pace, hup_stage_name stage, uint64_t size);
 
 #endif

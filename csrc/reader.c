@@ -94,6 +94,7 @@ static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *
     if (size == 0)
         return 0;
     ssize_t got = -1;
+    uint64_t since = hup_clock_ns();
     do {
         if (!cache->file && !wait_readable(reader))
             return HUP_E_CANCELLED;
@@ -104,6 +105,7 @@ static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *
                               *done);
     if (got == 0 && reader->length != UINT64_MAX)
         return hup_fail(error, HUP_E_SOURCE, *done, left, "the image ends %" PRIu64 " bytes early", left);
+    hup_trace_add(&reader->run->gate.trace, HUP_STAGE_READ, HUP_SPAN_BUSY, since, *done, (uint64_t)got);
     *done += (uint64_t)got;
     cache_advance(cache, reader->fd, (size_t)got);
     status = hup_input_commit(input, (size_t)got, error);
@@ -141,6 +143,7 @@ static void *read_all(void *argument)
     hup_error error = { 0 };
     int status;
 
+    hup_trace_thread(&reader->run->gate.trace, HUP_STAGE_READ);
     if (hup_run_surveys(reader->run))
         status = read_ranges(reader, &cache, &error);
     else

@@ -108,7 +108,7 @@ static int build(hup_writer *writer, const hup_config *config, hup_error *error)
     copy_config(run, config);
     if ((status = hup_ranges_init(&run->ranges, config->ranges, config->range_count, error)))
         return status;
-    if ((status = hup_gate_init(&run->gate, error)))
+    if ((status = hup_gate_init(&run->gate, config->events, error)))
         goto free_ranges;
     if ((status =
              hup_input_init(&run->input, &run->gate, input_most(run->config.memory), config->sha256 != NULL, error)))
@@ -211,9 +211,8 @@ static void fill_report(hup_writer *writer, hup_report *report)
         .write_ns = run->write_ns,
         .flush_ns = run->flush_ns,
         .verify_ns = run->verify_ns,
-        .input_wait_ns = run->input.wait_ns,
-        .target_wait_ns = run->ring.wait_ns,
     };
+    hup_trace_report(&run->gate.trace, report->stages);
 }
 
 int hup_writer_wait(hup_writer *writer, uint32_t timeout_ms, hup_report *report, hup_error *error)
@@ -236,6 +235,18 @@ int hup_writer_wait(hup_writer *writer, uint32_t timeout_ms, hup_report *report,
     }
     pthread_mutex_unlock(&gate->lock);
     return status;
+}
+
+size_t hup_writer_events(const hup_writer *writer, hup_event *events, size_t room)
+{
+    const struct hup_trace *trace = &writer->run.gate.trace;
+    size_t seen = atomic_load(&trace->seen), kept = seen < trace->room ? seen : trace->room;
+
+    if (kept > room)
+        kept = room;
+    if (kept)
+        memcpy(events, trace->events, kept * sizeof *events);
+    return seen;
 }
 
 void hup_writer_progress(const hup_writer *writer, hup_progress *progress)

@@ -21,7 +21,7 @@ from hupfast.engine import MEMORY_DEFAULT, Run
 from hupfast.errors import MismatchError, StaleError
 from hupfast.feed import ProgressFunction, checking, feed_missing, wait, watching
 from hupfast.target import check_target
-from hupfast.writer import report_of
+from hupfast.writer import begin_trace, end_trace, report_of
 
 if TYPE_CHECKING:
     from hupfast.manifest import ImageMember
@@ -97,6 +97,7 @@ def fetch_image(
     mark: MarkFunction | None = None,
     memory: int = MEMORY_DEFAULT,
     rate: int = 0,
+    trace: Path | None = None,
     progress: ProgressFunction | None = None,
 ) -> Report:
     """
@@ -105,6 +106,7 @@ def fetch_image(
     source: the image's file, seekable. older: device or file of the running system, which may change meanwhile.
     trusted: what `mark` was last called with by a run of the same image that was cut off; its last chunks are read
     again before the rest is believed. rate: bytes a second at the target, 0: no limit.
+    trace: file for the timeline (trace.py).
     Raises TargetError and MemoryBudgetError before anything is written; DataError, DigestError, SourceError,
     MediumError, Cancelled.
     """
@@ -132,10 +134,13 @@ def fetch_image(
                 rate=rate,
                 image_size=image.image_size,
                 table_sha256=image.table_sha256,
+                events=begin_trace(trace),
             ) as run:
                 show = watching(progress, note)
                 feed_missing(run, source, _table_size(image), show)
-                return report_of(wait(run, show), time.monotonic() - started)
+                report = report_of(wait(run, show), time.monotonic() - started)
+                end_trace(trace, run)
+                return report
         except StaleError:  # what was copied until then is found on the target next time
             if attempt == _ATTEMPTS:
                 raise

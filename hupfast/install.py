@@ -146,6 +146,7 @@ def _write_image(
             mark=machine.journal.note_durable,
             memory=plan.memory,
             rate=plan.rate,
+            trace=plan.trace,
             progress=progress,
         )
     return write_image(
@@ -156,6 +157,7 @@ def _write_image(
         table_sha256=manifest.image.table_sha256,
         skip_unchanged=plan.again,
         rate=plan.rate,
+        trace=plan.trace,
         progress=progress,
     )
 

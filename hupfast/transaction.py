@@ -31,6 +31,7 @@ from hupfast.plan import Plan, Wish, make_plan
 from hupfast.request import Request, repeatable, save_request
 from hupfast.situation import Situation
 from hupfast.system import under
+from hupfast.trace import check_trace
 from hupfast.trust import check_trust
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def update(
     memory: int = MEMORY_DEFAULT,
     transport: "Transport | None" = None,
     limit_write: int = 0,
+    trace: "str | os.PathLike[str] | None" = None,
     progress: "ProgressFunction | None" = None,
     on_stage: StageFunction | None = None,
     attempts: int = 0,
@@ -106,8 +108,8 @@ def update(
     source: path, http(s) URL, "-" or an open file. board: name of the profile, None to detect it. root: where
     the board's system is. memory: bytes that the engine may use. progress: see hupfast.writer. on_stage: see
     StageFunction; what it raises stops the update between two stages. transport: how addresses are reached.
-    limit_write: bytes a second that the slot is written and read with, 0: no limit. attempts, durable: of
-    hupfast.resume.
+    limit_write: bytes a second that the slot is written and read with, 0: no limit. trace: see write_image.
+    attempts, durable: of hupfast.resume.
 
     Calling it again after it was cut off continues or repeats it, until the reboot. Raises: NothingToDo,
     Refused and UsageError before anything is written; DataError, MediumError, SourceError and HupfastError
@@ -134,6 +136,8 @@ def update(
             limit_write=limit_write,
             durable=durable,
         )
+    if trace is not None:
+        check_trace(trace)
     announce = on_stage or _nobody
     with ExitStack() as stack:
         if not dry_run:
@@ -149,7 +153,7 @@ def update(
             if not dry_run:
                 save_request(machine.state_directory, None)
             return _finish(machine, manifest, situation.boot.next, None, None, reboot and not dry_run, announce)
-        wish = Wish(memory, allow_downgrade, limit_write)
+        wish = Wish(memory, allow_downgrade, limit_write, None if trace is None else Path(trace))
         plan = make_plan(machine, situation, manifest, wish, bundle)
         if dry_run:
             plan = replace(plan, survey=_survey(bundle, manifest, plan, progress))

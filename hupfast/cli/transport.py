@@ -26,6 +26,9 @@ _OPTIONS = (
 )
 
 
+trace_option = click.option("--trace", metavar="FILE", help="Write a timeline for Perfetto or chrome://tracing.")
+"""Where the time goes, to be looked at."""
+
 limit_write_option = click.option(
     "--limit-write", metavar="RATE", type=Size(), default=0, help="Bytes a second to write and read back at most."
 )

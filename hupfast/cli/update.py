@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
-from hupfast.cli.transport import limit_write_option, transport_of, transport_options
+from hupfast.cli.transport import limit_write_option, trace_option, transport_of, transport_options
 
 if TYPE_CHECKING:
     from hupfast.choose import Choice
@@ -36,6 +36,7 @@ _OF_A_REQUEST = (
     "auth_file",
     "limit_rate",
     "limit_write",
+    "trace",
 )
 """Options that --resume takes from the update that was cut off."""
 
@@ -63,6 +64,7 @@ _STAGES = {
 @click.option("--memory", type=Size(), default="16M", show_default=True, help="Budget for buffers and decoders.")
 @transport_options
 @limit_write_option
+@trace_option
 @json_option
 @quiet_option
 def update(
@@ -80,6 +82,7 @@ def update(
     auth_file: str | None,
     limit_rate: int,
     limit_write: int,
+    trace: str | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -132,6 +135,7 @@ def update(
                 memory=memory,
                 transport=transport,
                 limit_write=limit_write,
+                trace=trace,
                 progress=show,
                 on_stage=on_stage,
             )
