@@ -71,23 +71,31 @@ static int put_tail(struct hup_run *run, uint64_t offset, const uint8_t *data, s
     return HUP_OK;
 }
 
-int hup_drain_finish(struct hup_run *run, hup_error *error)
+/* Ask for the zeroes of an extent, in steps, so that a cancel is heard, and the application does not wait. */
+static int zero_extent(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
 {
-    /* Zeroes at a time, so that a cancel is heard, and the application does not wait. */
-    const uint64_t most = run->pace.rate ? 4 << 20 : 64 << 20;
+    const uint64_t most = run->pace.rate || run->pace.background ? 4 << 20 : 64 << 20;
     int status = HUP_OK;
 
-    for (size_t i = 0; i < run->zeroes.count && !status; i++) {
-        struct hup_extent *extent = &run->zeroes.extents[i];
-        while (extent->length && !status) {
-            uint64_t step = extent->length < most ? extent->length : most;
-            status = hup_pace_wait(&run->pace, HUP_STAGE_FLUSH, step)
-                         ? hup_target_zero(&run->target, extent->offset, step, error)
-                         : HUP_E_CANCELLED;
-            extent->offset += step;
-            extent->length -= step;
-        }
+    while (length && !status) {
+        uint64_t step = length < most ? length : most;
+        if (!hup_pace_begin(&run->pace, HUP_STAGE_FLUSH, step))
+            return HUP_E_CANCELLED;
+        uint64_t since = hup_clock_ns();
+        status = hup_target_zero(&run->target, offset, step, error);
+        hup_pace_end(&run->pace, HUP_STAGE_FLUSH, since);
+        offset += step;
+        length -= step;
     }
+    return status;
+}
+
+int hup_drain_finish(struct hup_run *run, hup_error *error)
+{
+    int status = HUP_OK;
+
+    for (size_t i = 0; i < run->zeroes.count && !status; i++)
+        status = zero_extent(run, run->zeroes.extents[i].offset, run->zeroes.extents[i].length, error);
     if (!status && run->tail.data)
         status = hup_target_write_tail(&run->target, run->tail.offset, run->tail.data, run->tail.size, error);
     if (!status)
@@ -193,17 +201,21 @@ static void *drain_blocks(void *argument)
         uint64_t offset = block->offset;
         uint32_t size = block->size;
         bool there = block->there;
-        if (!there && !block->zero && !hup_pace_wait(&run->pace, HUP_STAGE_WRITE, size))
+        bool uses = !there && run->target.fd >= 0 && (!block->zero || hup_run_compares(run));
+        if (uses && !hup_pace_begin(&run->pace, HUP_STAGE_WRITE, size))
             break;
         uint64_t since = hup_clock_ns();
-        if (put_block(worker, block, hup_ring_data(&run->ring, sequence), &error)) {
+        int status = put_block(worker, block, hup_ring_data(&run->ring, sequence), &error);
+        if (!there)
+            hup_trace_add(&run->gate.trace, HUP_STAGE_WRITE, HUP_SPAN_BUSY, since, offset, size);
+        if (uses)
+            hup_pace_end(&run->pace, HUP_STAGE_WRITE, since);
+        if (status) {
             if (!hup_gate_stopped(&run->gate))
                 hup_gate_fail(&run->gate, &error);
             break;
         }
         hup_ring_release(&run->ring, sequence);
-        if (!there)
-            hup_trace_add(&run->gate.trace, HUP_STAGE_WRITE, HUP_SPAN_BUSY, since, offset, size);
         atomic_fetch_add(&run->done, size);
     }
     return NULL;

@@ -77,8 +77,11 @@ enum {
     HUP_SKIP_UNCHANGED = 2, /* read each block of the target first, and leave it alone when it is equal */
     HUP_CREATE = 4,         /* make the target as a regular file; fail when it exists; a failed run removes it */
     HUP_BUFFERED = 8,       /* do not try O_DIRECT */
-    HUP_SURVEY = 16 /* a chunked image: look first for its chunks on the target and in the older system; the input
-                       is then not the whole image, but what hup_writer_next_range asks for */
+    HUP_SURVEY = 16,    /* a chunked image: look first for its chunks on the target and in the older system; the input
+                           is then not the whole image, but what hup_writer_next_range asks for */
+    HUP_BACKGROUND = 32 /* others on the machine come first: idle class of I/O, lowest priority, one access of the
+                           medium at a time (depth 1 unless it is given), and a rest after each, which gets longer when
+                           others wait for I/O meanwhile (pressure stall information) */
 };
 
 /* A part of the raw image that is to be written. */

@@ -46,10 +46,11 @@ static int digest_unit(struct reader *reader, uint64_t from, uint64_t end, bool 
         if (until - at > run->layout.block)
             until = at + run->layout.block;
         size_t size = (size_t)(until - at), got;
-        if (!hup_pace_wait(&run->pace, HUP_STAGE_VERIFY, size))
+        if (!hup_pace_begin(&run->pace, HUP_STAGE_VERIFY, size))
             return HUP_E_CANCELLED;
         uint64_t since = hup_clock_ns();
         int status = hup_target_read(&run->target, at, reader->memory, size, &got, error);
+        hup_pace_end(&run->pace, HUP_STAGE_VERIFY, since);
         if (status)
             return status;
         if (got < size)

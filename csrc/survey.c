@@ -40,8 +40,12 @@ static bool read_piece(struct hup_run *run, struct hup_target *place, uint64_t o
 {
     size_t got;
 
-    return hup_pace_wait(&run->pace, HUP_STAGE_SURVEY, size) &&
-           hup_target_read(place, offset, memory, size, &got, NULL) == HUP_OK && got == size;
+    if (!hup_pace_begin(&run->pace, HUP_STAGE_SURVEY, size))
+        return false;
+    uint64_t since = hup_clock_ns();
+    int status = hup_target_read(place, offset, memory, size, &got, NULL);
+    hup_pace_end(&run->pace, HUP_STAGE_SURVEY, since);
+    return status == HUP_OK && got == size;
 }
 
 /* Does the place hold the chunk? `memory` keeps a block; a chunk of several blocks is read twice when it seems so. */

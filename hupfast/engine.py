@@ -264,6 +264,7 @@ class Run:
         mark_ms: int = 0,
         rate: int = 0,
         events: int = 0,
+        background: bool = False,
     ) -> None:
         _check_numbers(memory, workers, depth, block, image_size)
         for digest in (sha256, table_sha256):
@@ -287,6 +288,7 @@ class Run:
             | (lib.HUP_CREATE if create else 0)
             | (lib.HUP_BUFFERED if buffered else 0)
             | (lib.HUP_SURVEY if survey else 0)
+            | (lib.HUP_BACKGROUND if background else 0)
         )
         config.workers, config.depth, config.block = workers, depth, block
         config.memory = memory

@@ -98,6 +98,7 @@ def fetch_image(
     memory: int = MEMORY_DEFAULT,
     rate: int = 0,
     trace: Path | None = None,
+    background: bool = False,
     progress: ProgressFunction | None = None,
 ) -> Report:
     """
@@ -106,7 +107,7 @@ def fetch_image(
     source: the image's file, seekable. older: device or file of the running system, which may change meanwhile.
     trusted: what `mark` was last called with by a run of the same image that was cut off; its last chunks are read
     again before the rest is believed. rate: bytes a second at the target, 0: no limit.
-    trace: file for the timeline (trace.py).
+    trace: file for the timeline (trace.py). background: others on the machine come first.
     Raises TargetError and MemoryBudgetError before anything is written; DataError, DigestError, SourceError,
     MediumError, Cancelled.
     """
@@ -135,6 +136,7 @@ def fetch_image(
                 image_size=image.image_size,
                 table_sha256=image.table_sha256,
                 events=begin_trace(trace),
+                background=background,
             ) as run:
                 show = watching(progress, note)
                 feed_missing(run, source, _table_size(image), show)

@@ -147,6 +147,7 @@ def _write_image(
             memory=plan.memory,
             rate=plan.rate,
             trace=plan.trace,
+            background=plan.background,
             progress=progress,
         )
     return write_image(
@@ -158,6 +159,7 @@ def _write_image(
         skip_unchanged=plan.again,
         rate=plan.rate,
         trace=plan.trace,
+        background=plan.background,
         progress=progress,
     )
 

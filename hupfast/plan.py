@@ -53,7 +53,8 @@ class Plan:
     enlargement: of the boot partition; when it has to grow, that is all that this update does. older: the running
     slot. durable: bytes of the image that a run that was cut off need not write again. rate: bytes a second at the
     slot, 0: no limit. trace: file for the timeline.
-    survey: what would be fetched and written, where that was looked for (--dry-run).
+    background: others on the machine come first. survey: what would be fetched and written, where that was looked for
+    (--dry-run).
     """
 
     board: str
@@ -81,6 +82,7 @@ class Plan:
     durable: int
     rate: int
     trace: Path | None = None
+    background: bool = False
     survey: Survey | None = None
 
     @property
@@ -123,12 +125,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for beyond the bundle. memory: the engine's budget in bytes. rate, trace: see Plan."""
+    """What the user asked for beyond the bundle. memory: the engine's budget in bytes. The rest: see Plan."""
 
     memory: int
     allow_downgrade: bool = False
     rate: int = 0
     trace: Path | None = None
+    background: bool = False
 
 
 def make_plan(machine: Machine, situation: Situation, manifest: Manifest, wish: Wish, bundle: Bundle) -> Plan:
@@ -196,6 +199,7 @@ def make_plan(machine: Machine, situation: Situation, manifest: Manifest, wish: 
         durable=_durable(machine, target, manifest, digest),
         rate=wish.rate,
         trace=wish.trace,
+        background=wish.background,
     )
 
 

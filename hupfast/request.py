@@ -5,7 +5,7 @@ What an update was asked for, kept on the state partition while it is under way:
 {"format": 1, "attempts": 0,
  "source": "/mnt/usb/os.hup" | "https://...", "board": null | "name", "key": null | "/etc/hupfast/key.pem",
  "allow_unsigned": false, "allow_downgrade": false, "memory": 16777216, "reboot": true,
- "ca_file": null, "auth_file": null, "limit_rate": 0, "limit_write": 0, "durable": 0}
+ "ca_file": null, "auth_file": null, "limit_rate": 0, "limit_write": 0, "background": false, "durable": 0}
 ```
 It is there from the first write to the end of the update, so it is there after a power cut, and `hupfast update
 --resume` goes on with it (systemd/hupfast-resume.service does at boot). A source that cannot be opened again
@@ -51,6 +51,7 @@ class Request:
     auth_file: str | None = None
     limit_rate: int = 0
     limit_write: int = 0
+    background: bool = False
     durable: int = 0
 
     @property

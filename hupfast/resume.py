@@ -66,6 +66,7 @@ def _update(
         memory=request.memory,
         transport=request.transport,
         limit_write=request.limit_write,
+        background=request.background,
         progress=progress,
         on_stage=on_stage,
         attempts=request.attempts,

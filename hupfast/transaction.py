@@ -97,6 +97,7 @@ def update(
     transport: "Transport | None" = None,
     limit_write: int = 0,
     trace: "str | os.PathLike[str] | None" = None,
+    background: bool = False,
     progress: "ProgressFunction | None" = None,
     on_stage: StageFunction | None = None,
     attempts: int = 0,
@@ -108,7 +109,7 @@ def update(
     source: path, http(s) URL, "-" or an open file. board: name of the profile, None to detect it. root: where
     the board's system is. memory: bytes that the engine may use. progress: see hupfast.writer. on_stage: see
     StageFunction; what it raises stops the update between two stages. transport: how addresses are reached.
-    limit_write: bytes a second that the slot is written and read with, 0: no limit. trace: see write_image.
+    limit_write: bytes a second that the slot is written and read with, 0: no limit. trace, background: see write_image.
     attempts, durable: of hupfast.resume.
 
     Calling it again after it was cut off continues or repeats it, until the reboot. Raises: NothingToDo,
@@ -134,6 +135,7 @@ def update(
             auth_file=_absolute(transport.auth_file if transport else None),
             limit_rate=transport.limit_rate if transport else 0,
             limit_write=limit_write,
+            background=background,
             durable=durable,
         )
     if trace is not None:
@@ -153,7 +155,7 @@ def update(
             if not dry_run:
                 save_request(machine.state_directory, None)
             return _finish(machine, manifest, situation.boot.next, None, None, reboot and not dry_run, announce)
-        wish = Wish(memory, allow_downgrade, limit_write, None if trace is None else Path(trace))
+        wish = Wish(memory, allow_downgrade, limit_write, None if trace is None else Path(trace), background)
         plan = make_plan(machine, situation, manifest, wish, bundle)
         if dry_run:
             plan = replace(plan, survey=_survey(bundle, manifest, plan, progress))

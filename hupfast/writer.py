@@ -193,6 +193,7 @@ def write_image(
     table_sha256: bytes | None = None,
     rate: int = 0,
     trace: Path | None = None,
+    background: bool = False,
     progress: ProgressFunction | None = None,
     transport: Transport | None = None,
 ) -> Report:
@@ -212,6 +213,7 @@ def write_image(
     image_size: raw bytes that the image must have. table_sha256: digest that its chunk table must have.
     transport: how an address is reached, where `source` is one.
     rate: bytes a second at the target, written or read back; 0: no limit. trace: file for the timeline (trace.py).
+    background: others on the machine come first (csrc/pace.c).
 
     Raises Refused (TargetError, MemoryBudgetError) before anything is written; DataError and DigestError for a bad
     image, SourceError when it cannot be read, MediumError and MismatchError for a bad target.
@@ -240,6 +242,7 @@ def write_image(
             table_sha256=table_sha256,
             rate=rate,
             events=begin_trace(trace),
+            background=background,
         ) as run:
             feed(run, stream, progress)
             report = report_of(wait(run, progress), time.monotonic() - started)

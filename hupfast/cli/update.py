@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
-from hupfast.cli.transport import limit_write_option, trace_option, transport_of, transport_options
+from hupfast.cli.transport import background_option, limit_write_option, trace_option, transport_of, transport_options
 
 if TYPE_CHECKING:
     from hupfast.choose import Choice
@@ -36,6 +36,7 @@ _OF_A_REQUEST = (
     "auth_file",
     "limit_rate",
     "limit_write",
+    "background",
     "trace",
 )
 """Options that --resume takes from the update that was cut off."""
@@ -64,6 +65,7 @@ _STAGES = {
 @click.option("--memory", type=Size(), default="16M", show_default=True, help="Budget for buffers and decoders.")
 @transport_options
 @limit_write_option
+@background_option
 @trace_option
 @json_option
 @quiet_option
@@ -82,6 +84,7 @@ def update(
     auth_file: str | None,
     limit_rate: int,
     limit_write: int,
+    background: bool,
     trace: str | None,
     as_json: bool,
     quiet: bool,
@@ -135,6 +138,7 @@ def update(
                 memory=memory,
                 transport=transport,
                 limit_write=limit_write,
+                background=background,
                 trace=trace,
                 progress=show,
                 on_stage=on_stage,

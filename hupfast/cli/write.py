@@ -17,7 +17,7 @@ from hupfast.cli.output import (
     say,
     yes_option,
 )
-from hupfast.cli.transport import limit_write_option, trace_option, transport_of, transport_options
+from hupfast.cli.transport import background_option, limit_write_option, trace_option, transport_of, transport_options
 from hupfast.errors import Cancelled, DataError
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ _target_argument = click.argument("target")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Read the target back, and compare.")
 @click.option("--skip-unchanged", is_flag=True, help="Read first, and leave alone what is there already.")
 @limit_write_option
+@background_option
 @trace_option
 @_memory_option
 @transport_options
@@ -66,6 +67,7 @@ def write(
     verify: bool,
     skip_unchanged: bool,
     limit_write: int,
+    background: bool,
     trace: str | None,
     memory: int,
     ca_file: str | None,
@@ -101,6 +103,7 @@ def write(
                     sha256=sha256,
                     skip_unchanged=skip_unchanged,
                     rate=limit_write,
+                    background=background,
                     trace=trace,
                     create=True,
                     progress=show,
