@@ -165,11 +165,13 @@ static void pass(struct hup_run *run, const struct piece *piece)
 static void publish(struct hup_run *run, const struct piece *piece, const uint8_t *data)
 {
     uint32_t block = run->ring.block;
+    /* With marks, only chunks that the table calls zero may be put off to the end of the run. */
+    bool may_be_zero = !run->config.mark_ms || block < run->table_header.chunk_size;
 
     for (uint32_t at = 0, i = 0; at < piece->chunk.raw; at += block, i++) {
         uint32_t size = piece->chunk.raw - at < block ? piece->chunk.raw - at : block;
         hup_ring_publish(&run->ring, piece->sequence + i, piece->offset + at, size,
-                         piece->chunk.zero || hup_all_zero(data + at, size));
+                         piece->chunk.zero || (may_be_zero && hup_all_zero(data + at, size)));
     }
 }
 

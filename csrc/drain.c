@@ -49,28 +49,6 @@ static bool join(struct hup_zeroes *zeroes, uint64_t offset, uint64_t length)
     return true;
 }
 
-static int put_zeroes(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
-{
-    pthread_mutex_lock(&run->gate.lock);
-    /* A chunk with data is durable from the next mark on, and its zeroes too then. */
-    bool now =
-        run->config.mark_ms && run->format == HUP_FORMAT_CHUNKED && run->layout.block < run->table_header.chunk_size;
-    bool joined = !now && join(&run->zeroes, offset, length);
-    pthread_mutex_unlock(&run->gate.lock);
-    atomic_fetch_add(&run->zeroed, length);
-    return joined ? HUP_OK : hup_target_zero(&run->target, offset, length, error);
-}
-
-static int put_tail(struct hup_run *run, uint64_t offset, const uint8_t *data, size_t size, hup_error *error)
-{
-    run->tail = (struct hup_tail){ .offset = offset, .size = size, .data = malloc(size) };
-    if (!run->tail.data)
-        return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, offset, size, "cannot allocate the image's tail");
-    memcpy(run->tail.data, data, size);
-    atomic_fetch_add(&run->written, size);
-    return HUP_OK;
-}
-
 /* Ask for the zeroes of an extent, in steps, so that a cancel is heard, and the application does not wait. */
 static int zero_extent(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
 {
@@ -88,6 +66,32 @@ static int zero_extent(struct hup_run *run, uint64_t offset, uint64_t length, hu
         length -= step;
     }
     return status;
+}
+
+static int put_zeroes(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
+{
+    pthread_mutex_lock(&run->gate.lock);
+    /* A chunk with data is durable from the next mark on, and its zeroes too then. */
+    bool now =
+        run->config.mark_ms && run->format == HUP_FORMAT_CHUNKED && run->layout.block < run->table_header.chunk_size;
+    bool joined = !now && join(&run->zeroes, offset, length);
+    pthread_mutex_unlock(&run->gate.lock);
+    atomic_fetch_add(&run->zeroed, length);
+    if (joined)
+        return HUP_OK;
+    /* A block that was compared has had its turn at the medium. */
+    return hup_run_compares(run) ? hup_target_zero(&run->target, offset, length, error)
+                                 : zero_extent(run, offset, length, error);
+}
+
+static int put_tail(struct hup_run *run, uint64_t offset, const uint8_t *data, size_t size, hup_error *error)
+{
+    run->tail = (struct hup_tail){ .offset = offset, .size = size, .data = malloc(size) };
+    if (!run->tail.data)
+        return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, offset, size, "cannot allocate the image's tail");
+    memcpy(run->tail.data, data, size);
+    atomic_fetch_add(&run->written, size);
+    return HUP_OK;
 }
 
 int hup_drain_finish(struct hup_run *run, hup_error *error)

@@ -64,6 +64,8 @@ def survey_image(
     *,
     older: Path | None = None,
     memory: int = MEMORY_DEFAULT,
+    rate: int = 0,
+    background: bool = False,
     progress: ProgressFunction | None = None,
 ) -> Survey:
     """
@@ -77,6 +79,8 @@ def survey_image(
         memory=memory - source.memory,
         survey=True,
         older=older,
+        rate=rate,
+        background=background,
         image_size=image.image_size,
         table_sha256=image.table_sha256,
     ) as run:
@@ -122,6 +126,7 @@ def fetch_image(
 
     check_target(target, image_size=image.image_size)
     for attempt in range(1, _ATTEMPTS + 1):
+        believed = durable
         try:
             with Run(
                 "write",
@@ -130,7 +135,7 @@ def fetch_image(
                 read_back=True,
                 survey=True,
                 older=older if attempt < _ATTEMPTS else None,
-                trusted=durable,
+                trusted=believed,
                 mark_ms=int(MARK_SECONDS * 1000),
                 rate=rate,
                 image_size=image.image_size,
@@ -147,9 +152,11 @@ def fetch_image(
             if attempt == _ATTEMPTS:
                 raise
         except MismatchError:  # somebody has written to the slot since it was noted how much of it is durable
-            if attempt == _ATTEMPTS or not durable:
+            if attempt == _ATTEMPTS or not believed:
                 raise
             durable = 0
+            if mark is not None:
+                mark(0)
     raise AssertionError("the last attempt returns or raises")
 
 

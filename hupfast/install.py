@@ -143,7 +143,7 @@ def _write_image(
             plan.target_path,
             older=plan.older if source.remote else None,
             trusted=plan.durable,
-            mark=machine.journal.note_durable,
+            mark=machine.note_durable,
             memory=plan.memory,
             rate=plan.rate,
             trace=plan.trace,

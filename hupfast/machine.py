@@ -11,6 +11,7 @@ from pathlib import Path
 
 from hupfast.board import Board
 from hupfast.bootfiles import forget_undo, undo_boot_files
+from hupfast.errors import HupfastError
 from hupfast.ext4 import Ext4, Readable
 from hupfast.journal import Ending, Journal, SlotRecord, State
 from hupfast.logbook import Logbook
@@ -109,6 +110,13 @@ class Machine:
     def note_failure(self, result: str, reason: str) -> None:
         """Note why a run has stopped; the transaction stays, to be continued."""
         self.journal.save(self._ended(result, reason))
+
+    def note_durable(self, size: int) -> None:
+        """Note how much of the image need not be written again. When that fails, a cut costs more, and that is all."""
+        try:
+            self.journal.note_durable(size)
+        except HupfastError as error:
+            self.log.note(f"how far the image is written cannot be noted: {error}")
 
     def note_left(self, slot: str, reason: str) -> None:
         """Note that the permanent system in `slot` is left for the other one."""

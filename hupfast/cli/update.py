@@ -17,6 +17,7 @@ from hupfast.cli.transport import background_option, limit_write_option, trace_o
 if TYPE_CHECKING:
     from hupfast.choose import Choice
     from hupfast.confirm import Aftermath
+    from hupfast.plan import Plan
     from hupfast.status import SlotStatus, Status
     from hupfast.transaction import UpdateResult
 
@@ -116,13 +117,22 @@ def update(
     if resume and _given(*_OF_A_REQUEST):
         raise click.UsageError("--resume goes on as the update was asked for: no other option of that goes with it")
     on_stage = None if quiet else _announce
+    on_plan = None if quiet else _warn
     transport = transport_of(ca_file, auth_file, limit_rate, quiet=quiet)
     with progress(quiet) as show:
         if not sources:
-            result = resume_update(board=board, root=root, progress=show, on_stage=on_stage)
+            result = resume_update(
+                board=board, root=root, tell=transport.tell, progress=show, on_stage=on_stage, on_plan=on_plan
+            )
         else:
             choice = choose_bundle(
-                sources, board=board, root=root, key=key, allow_unsigned=allow_unsigned, transport=transport
+                sources,
+                board=board,
+                root=root,
+                key=key,
+                allow_unsigned=allow_unsigned,
+                allow_downgrade=allow_downgrade,
+                transport=transport,
             )
             if choice.others and not quiet:
                 _tell_choice(choice)
@@ -140,6 +150,7 @@ def update(
                 limit_write=limit_write,
                 background=background,
                 trace=trace,
+                on_plan=on_plan,
                 progress=show,
                 on_stage=on_stage,
             )
@@ -256,6 +267,11 @@ def _tell_choice(choice: Choice) -> None:
     click.echo(f"taking {choice.source}", err=True)
     for sentence in choice.others:
         click.echo(f"  not {sentence}", err=True)
+
+
+def _warn(plan: Plan) -> None:
+    for warning in plan.warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _announce(stage: str) -> None:

@@ -74,19 +74,19 @@ int main(void)
     CHECK_EQUAL(pthread_create(&thread, NULL, kernel, NULL), 0);
     nanosleep(&(struct timespec){ .tv_nsec = 5000000 }, NULL);
 
-    uint64_t first = use(8000000), least, most = 0;
-    CHECK(first >= 8000000);
-    for (int i = 0; i < 40; i++)
-        least = use(8000000);
-    CHECK(least < first / 2); /* an eighth of what was used, when the machine is not busy itself */
-    others_wait = true;
-    for (int i = 0; i < 6; i++)
-        most = use(8000000);
-    CHECK(most > 4 * 8000000);
-    others_wait = false;
+    CHECK(use(8000000) >= 8000000); /* at first, as long as the medium was used */
     for (int i = 0; i < 60; i++)
-        least = use(1000000);
-    CHECK(pace.rest == 2);
+        use(1000000);
+    CHECK_EQUAL(pace.rest, 2); /* an eighth of it, when nobody else waits */
+    others_wait = true;
+    for (int i = 0; i < 500 && pace.rest < 256; i++)
+        use(4000000);
+    CHECK_EQUAL(pace.rest, 256);
+    CHECK(use(2000000) >= 2000000 / 16 * 256); /* 16 times it, when somebody always does */
+    others_wait = false;
+    for (int i = 0; i < 200 && pace.rest > 2; i++)
+        use(100000);
+    CHECK_EQUAL(pace.rest, 2);
 
     CHECK_EQUAL(pthread_create(&other, NULL, in_the_background, NULL), 0);
     pthread_join(other, NULL);
