@@ -215,9 +215,9 @@ def _absolute(path: "str | os.PathLike[str] | None") -> str | None:
 
 def _survey(bundle: Bundle, manifest: Manifest, plan: Plan, progress: "ProgressFunction | None") -> Survey | None:
     """What of the image would be fetched and written; None for a stream, which comes whole."""
-    source = bundle.image()
-    if not source.seekable:
+    if bundle.is_stream:
         return None
+    source = bundle.image()
     older = plan.older if source.remote else None
     return survey_image(
         source,

@@ -1,6 +1,7 @@
 """An update that streams in from a server which does not do as it should: it ends whole, or with what there was."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -323,3 +324,16 @@ def equal_in_both(board: Board, image: Path, number: int) -> bool:
     start, end = number << 16, (number + 1) << 16
     new = image.read_bytes()[start:end]
     return any(new) and board.slot("a").read_bytes()[start:end] == new
+
+
+def test_a_dry_run_of_a_pipe_reads_the_front_only(empty: Board, data: bytes) -> None:
+    """What cannot be read twice is left to whoever has it: nothing of it is looked for in the slot."""
+    reader, writer = os.pipe()
+    front = region(data, "boot/dtb/board.dtb header").end
+    os.write(writer, data[: 2 * front])
+    os.close(writer)
+    try:
+        assert empty.update(reader, dry_run=True).plan.survey is None
+        assert os.read(reader, len(data)) == data[front : 2 * front]
+    finally:
+        os.close(reader)
