@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from hupfast.board import load_board
 from hupfast.errors import NothingToDo, SourceError
-from hupfast.journal import Journal
 from hupfast.lock import exclusive
+from hupfast.machine import Machine
 from hupfast.request import next_attempt, save_request, source_failed
 from hupfast.system import under
 from hupfast.transaction import UpdateResult, carry_out
@@ -37,9 +37,12 @@ def resume_update(
     Raises: NothingToDo when none was, Refused when it was cut off too often, and what update() raises.
     """
     system_root = Path(root)
-    state = under(system_root, load_board(board, system_root).state)
+    profile = load_board(board, system_root)
+    state = under(system_root, profile.state)
     with exclusive(state):
-        transaction = Journal(state).state.transaction
+        machine = Machine(profile, system_root)
+        machine.recover()  # an update that has fallen back has ended, also when nobody has noted it yet
+        transaction = machine.state.transaction
         request = next_attempt(state, transaction.durable if transaction else 0)
     try:
         return carry_out(

@@ -28,7 +28,7 @@ from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.plan import Plan, Wish, make_plan
-from hupfast.request import Request, repeatable, save_request
+from hupfast.request import Request, repeatable
 from hupfast.situation import Situation
 from hupfast.system import under
 from hupfast.trace import check_trace
@@ -173,7 +173,7 @@ def carry_out(
             machine.empty_scratch()
         if _is_pending(machine, situation, bundle.front.digest):
             if not dry_run:
-                save_request(machine.state_directory, None)
+                machine.drop_request()
             reboot = asked.reboot and not dry_run
             return _finish(machine, manifest, situation.boot.next, None, None, reboot, announce)
         wish = Wish(asked.memory, asked.allow_downgrade, asked.limit_write, trace, asked.background)

@@ -11,8 +11,9 @@ import pytest
 from anatomy import frames, region
 from streams import OLD, PATH, asked, command, hasty, overlap
 
+from hupfast import install
 from hupfast.engine import Progress, Run
-from hupfast.errors import Cancelled, DigestError, NothingToDo, SourceError
+from hupfast.errors import Cancelled, DigestError, NothingToDo, RolledBack, SourceError
 from hupfast.resume import resume_update
 from hupfast.source.transport import Transport
 from servers import Behaviour, Misbehaving, Request, misbehaving
@@ -341,3 +342,61 @@ def similar(image: bytes, number: int) -> bytes:
     changed = bytearray(image.ljust(len(OLD), b"\0"))
     changed[number << 16 : (number + 1) << 16] = os.urandom(1 << 16)
     return bytes(changed)
+
+
+# ---- boot files in waiting -----------------------------------------------------------------------------------
+
+
+def waiting(board: Board) -> list[str]:
+    """What takes room on the state partition, and nobody may need any more."""
+    return sorted(path.name for path in (board.root / "state/spool").glob("*"))
+
+
+@pytest.mark.parametrize("then", ["again", "confirm", "fall back", "roll back"])
+def test_boot_files_do_not_wait_for_ever(empty: Board, data: bytes, monkeypatch: pytest.MonkeyPatch, then: str) -> None:
+    """Killed right behind the switch, an update leaves them; whatever ends it removes them."""
+
+    def dies(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with misbehaving({PATH: data}) as server, monkeypatch.context() as patch:
+        patch.setattr(install, "_tidy_up", dies)
+        with pytest.raises(KeyboardInterrupt):
+            empty.update(server.url(PATH))
+        assert len(waiting(empty)) == 2
+        patch.undo()
+        if then == "again":
+            assert empty.update(server.url(PATH)).outcome == "pending"
+    if then == "confirm":
+        empty.boot()
+        empty.confirm()
+    elif then == "roll back":
+        empty.rollback()
+    elif then == "fall back":
+        for _ in range(4):
+            empty.boot()
+        with pytest.raises(RolledBack):
+            empty.confirm()
+    assert waiting(empty) == []
+
+
+def test_boot_files_of_a_bad_bundle_do_not_wait(empty: Board, data: bytes) -> None:
+    """It has ended: the first one, which was right, is not kept for a second one that never comes."""
+    bad = bytearray(data)
+    bad[region(data, "boot/kernel").middle] ^= 1
+    with misbehaving({PATH: bytes(bad)}) as server:
+        with pytest.raises(DigestError):
+            empty.update(server.url(PATH))
+        assert waiting(empty) == []
+
+
+def test_boot_files_wait_for_a_server_that_comes_back(empty: Board, data: bytes) -> None:
+    """It failed while it sent the second one: the first is not fetched again."""
+    kernel, tree = region(data, "boot/kernel"), region(data, "boot/dtb/board.dtb")
+    with misbehaving({PATH: data}) as server:
+        cut_off(empty, server, kernel.middle)
+        assert len(waiting(empty)) == 1
+        empty.update(server.url(PATH))
+        behind = [span for span in asked(server.requests, len(data)) if span != (0, 2**16)]
+        assert overlap(behind, tree.start, tree.end) == 0
+    is_whole(empty)
