@@ -11,8 +11,9 @@ What an update was asked for, kept on the state partition while it is under way:
 It is there from the first write to the end of the update, so it is there after a power cut, and `hupfast update
 --resume` goes on with it (systemd/hupfast-resume.service does at boot). A source that cannot be opened again
 (standard input, an open file) leaves no request. It names the file with what to log in with, and never holds that:
-what was in the environment only (HUPFAST_AUTH) is not there after a reboot. An update that fails while it is carried
-out has ended, but for one whose source failed: the network may be there after the next boot.
+what was in the environment only (HUPFAST_AUTH) is not there after a reboot. An address may have a key in its query,
+and is needed as it is: the file is for its owner only, and messages leave the query out. An update that fails while it
+is carried out has ended, but for one whose source failed: the network may be there after the next boot.
 """
 
 import json
@@ -61,6 +62,15 @@ class Request:
     failures: int = 0
 
     @property
+    def public_source(self) -> str:
+        """The source, for messages."""
+        if "://" not in self.source:
+            return self.source
+        from hupfast.source.address import public_name
+
+        return public_name(self.source)
+
+    @property
     def transport(self) -> Transport:
         """How its source is reached."""
         return Transport(self.ca_file, self.auth_file, self.limit_rate)
@@ -81,7 +91,7 @@ def save_request(directory: Path, request: Request | None) -> None:
         remove_durably(directory / NAME)
         return
     make_directory(directory)
-    write_atomic(directory / NAME, json.dumps({"format": _FORMAT, **asdict(request)}, indent=1).encode() + b"\n")
+    write_atomic(directory / NAME, json.dumps({"format": _FORMAT, **asdict(request)}, indent=1).encode() + b"\n", 0o600)
 
 
 def next_attempt(directory: Path, durable: int) -> Request:
@@ -106,7 +116,7 @@ def next_attempt(directory: Path, durable: int) -> Request:
     if request.attempts >= MAX_ATTEMPTS:
         save_request(directory, None)
         raise Refused(
-            f"the update from {request.source} was gone on with {MAX_ATTEMPTS} times and was cut off each time;"
+            f"the update from {request.public_source} was gone on with {MAX_ATTEMPTS} times and was cut off each time;"
             " look for the cause in the log, then run `hupfast update SOURCE` as before"
         )
     request = replace(request, attempts=request.attempts + 1)
