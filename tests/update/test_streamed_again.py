@@ -9,11 +9,12 @@ from typing import Any
 
 import pytest
 from anatomy import frames, region
-from streams import OLD, PATH, asked, command, hasty, overlap
+from streams import OLD, PATH, asked, command, ending, hasty, overlap
 
 from hupfast import install
 from hupfast.engine import Progress, Run
 from hupfast.errors import Cancelled, DigestError, NothingToDo, RolledBack, SourceError
+from hupfast.request import MAX_ATTEMPTS
 from hupfast.resume import resume_update
 from hupfast.source.transport import Transport
 from servers import Behaviour, Misbehaving, Request, misbehaving
@@ -252,12 +253,14 @@ def test_a_boot_file_in_waiting_that_is_gone_at_its_use(empty: Board, data: byte
     is_whole(empty)
 
 
-def test_a_board_that_goes_on_too_often_gives_up(empty: Board, data: bytes) -> None:
-    """A server that never gives more is asked five times by itself, and then by nobody until a user does."""
+def test_a_server_that_never_comes_back(empty: Board, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is asked for a long time (here: three times), then a few times more, and then by nobody until a user does."""
+    monkeypatch.setattr("hupfast.request.MAX_FAILURES", 3)
     with misbehaving({PATH: data}) as server:
         cut_off(empty, server, frames(data)[20].start)
-    codes = [command(empty, "update", "--resume", "-q").code for _ in range(7)]
-    assert codes == [7, 7, 7, 7, 7, 4, 3]
+    assert command(empty, "update", "--resume", "-q").code == 7
+    codes = [ending(lambda: resume_update(root=empty.root)) for _ in range(MAX_ATTEMPTS + 4)]
+    assert codes == [7] * (2 + MAX_ATTEMPTS) + [4, 3]
     assert empty.boot().slot == "a"
 
 
