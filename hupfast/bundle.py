@@ -33,6 +33,7 @@ MANIFEST = "manifest.json"
 SIGNATURE = "manifest.sig"
 _SIGNATURE_LIMIT = 64 * 1024
 _PIECE = 256 * 1024
+_MAGIC = 8
 
 HEAD = 64 * 1024
 """Bytes at the start of a bundle that hold the manifest and its signatures, as a rule."""
@@ -154,6 +155,7 @@ class Bundle:
         return self._manifest
 
     def _read_front(self) -> Front:
+        self._stream.refuse_packed()
         header = self._stream.header(0)
         if header is None or header.name != MANIFEST:
             raise DataError(f"{self.name} is no hupfast bundle: it does not begin with {MANIFEST}")
@@ -180,7 +182,7 @@ def open_bundle(location: "SourceLike", *, transport: "Transport | None" = None)
 
     Raises: DataError, SourceError, UsageError.
     """
-    source = open_source(location, transport=transport, head=HEAD)
+    source = open_source(location, transport=transport, head=HEAD, decode=False)
     try:
         return Bundle(source)
     except BaseException:
@@ -200,11 +202,18 @@ class _Reader:
     def __init__(self, source: Source) -> None:
         self.source = source
         self.file = source.fileno() if isinstance(source, FileSource) else None
-        self.is_stream = self.file is None and not (source.seekable and source.format == "auto")
+        self.is_stream = self.file is None and not source.seekable
         self.next_header = 0
         self.head = HEAD
         self._start = os.lseek(self.file, 0, os.SEEK_CUR) if self.file is not None else 0
         self._seen: tuple[int, Header | None] | None = None
+
+    def refuse_packed(self) -> None:
+        """No decoder sees a byte before the signature over it is checked. Raises: DataError, SourceError."""
+        from hupfast.source.decode import is_packed
+
+        if self.source.format != "auto" or is_packed(self.source.peek(_MAGIC)):
+            raise DataError(f"{self.source.name}: a bundle is not compressed as a whole: unpack it first")
 
     def header(self, offset: int) -> Header | None:
         """The header at `offset`; None at the end of the archive. The last one may be asked for again."""

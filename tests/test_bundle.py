@@ -1,11 +1,14 @@
 """Reading bundles: in any order from a file, once and forward from a stream; nothing wrong passes."""
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import subprocess
 import tarfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +17,12 @@ import pytest
 from hupfast.bundle import Bundle, open_bundle
 from hupfast.errors import DataError, DigestError, HupfastError, SourceError
 from hupfast.manifest import BootMember, ImageMember, Manifest, RawMember, serialize_manifest
+from hupfast.source import SourceLike, open_source
+from hupfast.source.decode import DecodedSource
 from hupfast.spool import fetch_boot_files
 from hupfast.system import digest
 from hupfast.tar import END, make_header, padded
+from servers import misbehaving
 
 KERNEL = b"kernel" * 1000
 TREE = os.urandom(300_000)
@@ -95,6 +101,38 @@ def test_members_of_a_file_come_in_any_order(tmp_path: Path) -> None:
         assert read_all(bundle) == [KERNEL, TREE, b"", IMAGE]
         assert b"".join(bundle.boot_file(MANIFEST.boot[1])) == TREE
         assert not bundle.is_stream
+
+
+PACKED = {
+    "gzip": gzip.compress(GOOD),
+    "xz": lzma.compress(GOOD),
+    "bzip2": bz2.compress(GOOD),
+    "zstd": b"\x28\xb5\x2f\xfd" + bytes(600),
+}
+
+
+@pytest.mark.parametrize("kind", PACKED)
+@pytest.mark.parametrize("way", ["file", "pipe", "object", "http", "decoded"])
+def test_a_packed_bundle_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, way: str) -> None:
+    """Whatever it comes from; no decoder sees a byte of what nobody has vouched for."""
+
+    def never(*args: object) -> None:
+        raise AssertionError("decoded")
+
+    path = written(tmp_path, PACKED[kind])
+    with ExitStack() as stack:
+        source: SourceLike = path
+        if way == "pipe":
+            source = stack.enter_context(stream(PACKED[kind]))
+        elif way == "object":
+            source = io.BytesIO(PACKED[kind])
+        elif way == "http":
+            source = stack.enter_context(misbehaving({"/x.hup": PACKED[kind]})).url("x.hup")
+        elif way == "decoded":
+            source = stack.enter_context(open_source(path))
+        monkeypatch.setattr(DecodedSource, "_read", never)
+        with pytest.raises(DataError, match="not compressed as a whole: unpack it first"):
+            open_bundle(source)
 
 
 def test_members_of_a_stream_come_once() -> None:

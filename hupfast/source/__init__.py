@@ -60,6 +60,7 @@ def open_source(
     memory: int = MEMORY_DEFAULT,
     transport: Transport | None = None,
     head: int | None = None,
+    decode: bool = True,
 ) -> Source:
     """
     Open what the user named.
@@ -68,7 +69,8 @@ def open_source(
 
     memory: budget in bytes. What http, gzip, xz or bzip2 take of it is in Source.memory.
     transport: how addresses are reached; None: as Transport() says. head: bytes at the start that will
-        be read first, and are all that is asked for until more is wanted.
+        be read first, and are all that is asked for until more is wanted. decode: False gives the bytes as they are,
+        whatever they are: of what nobody has vouched for yet, no decoder may see a byte.
     Raises SourceError when it cannot be opened or read, UsageError when it is no kind of source, DataError when it
     is no image (a zip archive, a file called .gz that is no gzip file and the like),
     MemoryBudgetError when an xz file needs more memory to be decoded.
@@ -76,6 +78,8 @@ def open_source(
     if isinstance(location, Source):
         return location
     source = _open(location, memory, transport, head)
+    if not decode:
+        return source
     try:
         from hupfast.source.decode import decoded
 

@@ -213,6 +213,11 @@ class _GzipDecoder:
         return self._zlib.decompress(self._zlib.unconsumed_tail or data, max_length)
 
 
+def is_packed(head: bytes) -> bool:
+    """Whether a file that begins so is gzip, xz, bzip2 or zstd. Pure: nothing is decoded."""
+    return head.startswith((*_GZIP_MAGIC, *_XZ_MAGIC, *_BZIP2_MAGIC, *ZSTD_MAGIC))
+
+
 def decoded(source: Source, memory: int) -> Source:
     """
     `source` itself, or, when its first bytes say gzip, xz or bzip2, a source of the raw bytes in it.
