@@ -112,13 +112,16 @@ def write_all(fd: int, data: bytes | memoryview) -> None:
         view = view[os.write(fd, view) :]
 
 
-def write_chunks(path: Path, chunks: Iterator[bytes], mode: int = 0o644, *, size: int | None = None) -> None:
+def write_chunks(
+    path: Path, chunks: Iterator[bytes], mode: int = 0o644, *, exact: bool = False, size: int | None = None
+) -> None:
     """
     Replace the file `path` by the bytes of `chunks`, atomically and durably.
 
-    size: bytes that will come, where that is known: a large file gets its room before its bytes. `path` is as it was
-    when an exception comes out, whoever raised it (the iterator may). Only when the flush after the rename failed, or
-    a signal had to wait for it, the new bytes are there. Raises: HupfastError, MediumError.
+    exact: the file has this mode whatever the umask says. size: bytes that will come, where that is known: a large
+    file gets its room before its bytes. `path` is as it was when an exception comes out, whoever raised it (the
+    iterator may). Only when the flush after the rename failed, or a signal had to wait for it, the new bytes are
+    there. Raises: HupfastError, MediumError.
     """
     beside = path.with_name(path.name + SUFFIX)
     with explained(f"cannot write {path}"):
@@ -126,6 +129,8 @@ def write_chunks(path: Path, chunks: Iterator[bytes], mode: int = 0o644, *, size
         try:
             fd = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
             try:
+                if exact:
+                    os.fchmod(fd, mode)
                 if size is not None and size >= _LARGE:
                     from hupfast.engine import reserve
 

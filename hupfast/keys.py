@@ -38,6 +38,8 @@ def read_key(path: Path) -> Key:
     """
     The public key in a file. Raises: UsageError when there is no such file, Refused when it is no Ed25519 public key.
     """
+    if path.is_dir():
+        raise UsageError(f"the key {path} is a folder; name the file in it")
     data = read_small(path, _SIZE_LIMIT)
     if data is None:
         raise UsageError(f"the key {path} does not exist")
@@ -73,7 +75,9 @@ def _installed(path: Path) -> Key:
     try:
         return read_key(path)
     except UsageError:
-        raise Refused(f"the key {path} cannot be used: it is a link to a file that does not exist") from None
+        raise Refused(
+            f"the key {path} cannot be used: it is a folder, or a link to a file that does not exist"
+        ) from None
 
 
 def trusted_keys(root: Path, key: Path | None, *, allow_unsigned: bool) -> Sequence[Key]:

@@ -38,6 +38,7 @@ def test_the_keys_of_a_directory(tmp_path: Path) -> None:
         (lambda path: path.write_text(""), "no public key in PEM"),
         (lambda path: path.write_bytes(os.urandom(1000)), "no public key in PEM"),
         (lambda path: path.symlink_to("none"), "link to a file"),
+        (lambda path: path.mkdir(), "folder"),
         (lambda path: openssl("genpkey", "-algorithm", "ed25519", "-out", path), "private key"),
         (
             lambda path: openssl("genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:x", "-out", path),

@@ -5,7 +5,9 @@ import stat
 import subprocess
 import sys
 import tarfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from signer import key_id, make_pair, openssl, sign, verifies
@@ -115,15 +117,30 @@ def test_passphrases_both_ways(bundle: Path, tmp_path: Path) -> None:
 def test_passphrase_files(tmp_path: Path) -> None:
     """The first line; one that is missing or empty is a usage error."""
     path = tmp_path / "p"
-    for data, passphrase in ((b"a b", b"a b"), (b"x\r\ny", b"x"), (b" x \n", b" x ")):
+    for data, passphrase in ((b"a b", b"a b"), (b"x\r\ny", b"x\r"), (b"y" * 1023, b"y" * 1023), (b" x \n", b" x ")):
         path.write_bytes(data)
         assert signing.read_passphrase(path) == passphrase
     for data in (b"", b"\nx"):
         path.write_bytes(data)
         with pytest.raises(UsageError, match="empty"):
             signing.read_passphrase(path)
+    for data, reason in ((b"y" * 1024, "longer than 1023"), (b"y\0z", "NUL")):
+        path.write_bytes(data)
+        with pytest.raises(UsageError, match=reason):
+            signing.read_passphrase(path)
     with pytest.raises(UsageError, match="does not exist"):
         signing.read_passphrase(tmp_path / "none")
+    with pytest.raises(UsageError, match="is a folder"):
+        signing.read_passphrase(tmp_path)
+
+
+@pytest.mark.parametrize("line", [b"secret\r\n", b" a b \n", b"y" * 1023, b"y" * 1022 + b"\r\nz"])
+def test_openssl_reads_a_passphrase_file_as_we_do(tmp_path: Path, line: bytes) -> None:
+    """A carriage return is part of the passphrase, and so is the last byte of the longest one."""
+    path = tmp_path / "p"
+    path.write_bytes(line)
+    ours = signing.make_key(tmp_path / "ours", signing.read_passphrase(path))
+    assert openssl("pkey", "-in", ours.private, "-passin", f"file:{path}", "-pubout") == ours.public.read_bytes()
 
 
 def test_a_private_key_is_for_nobody_else(tmp_path: Path) -> None:
@@ -201,6 +218,7 @@ def test_a_signature_that_is_not_right_is_not_attached(bundle: Path, tmp_path: P
         (sign(private, manifest + b"\n"), DigestError),
         (sign(private, manifest)[:-1], DataError),
         (sign(private, manifest).hex().encode(), DataError),
+        (bytes(10_000), DataError),
         (None, UsageError),
     ]
     for raw, kind in cases:
@@ -217,10 +235,50 @@ def test_what_is_no_private_key(bundle: Path, tmp_path: Path) -> None:
     before = bundle.read_bytes()
     _, public = make_pair(tmp_path)
     (tmp_path / "noise").write_bytes(os.urandom(100))
-    for path in (public, make_pair(tmp_path, "rsa", "rsa")[0], tmp_path / "noise", tmp_path / "none"):
+    for path in (public, make_pair(tmp_path, "rsa", "rsa")[0], tmp_path / "noise", tmp_path / "none", tmp_path):
         with pytest.raises(UsageError, match=str(path)):
             signing.sign(bundle, path, force=False)
+    with pytest.raises(UsageError, match="is a folder"):
+        signing.attach(bundle, tmp_path / "noise", tmp_path, force=False)
     assert bundle.read_bytes() == before
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o664])
+def test_the_mode_of_the_file_stays(bundle: Path, tmp_path: Path, mode: int) -> None:
+    """Who could not read the bundle before cannot do so afterwards; nor does the umask take from anybody."""
+    private, _ = make_pair(tmp_path)
+    bundle.chmod(mode)
+    for out in (None, tmp_path / "y.hup"):
+        signing.sign(bundle, private, out=out, force=False)
+        assert stat.S_IMODE((out or bundle).stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("packer", ["gzip", "xz", "bzip2"])
+def test_a_packed_bundle_stays_as_it_is(bundle: Path, tmp_path: Path, packer: str) -> None:
+    """It is no bundle: exit 5, and not a byte of it is changed."""
+    private, _ = make_pair(tmp_path)
+    packed = tmp_path / "packed.hup"
+    packed.write_bytes(subprocess.run([packer, "-c", bundle], capture_output=True, check=True).stdout)
+    before = packed.read_bytes()
+    with pytest.raises(DataError, match="unpack it first"):
+        signing.sign(packed, private, force=False)
+    assert packed.read_bytes() == before
+
+
+def test_what_was_looked_at_is_what_is_signed(bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is put into the bundle's place while it is signed does not get into the signed one."""
+    private, _ = make_pair(tmp_path)
+    before = members(bundle)
+    real = signing._signed
+
+    def replaced(*arguments: Any) -> Iterator[bytes]:
+        (tmp_path / "z").write_bytes(b"another file" * 1000)
+        (tmp_path / "z").rename(bundle)
+        return real(*arguments)
+
+    monkeypatch.setattr(signing, "_signed", replaced)
+    signing.sign(bundle, private, force=False)
+    assert {name: data for name, data in members(bundle).items() if name != "manifest.sig"} == before
 
 
 def test_what_is_no_bundle_is_not_signed(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ def keygen(name: str, passphrase_file: str | None, as_json: bool, quiet: bool) -
     """
     from hupfast.signing import make_key, read_passphrase
 
-    pair = make_key(Path(name), read_passphrase(None if passphrase_file is None else Path(passphrase_file)))
+    pair = make_key(name, read_passphrase(None if passphrase_file is None else Path(passphrase_file)))
     if as_json:
         print_json(
             {"ok": True, "exit_code": 0, "private": str(pair.private), "public": str(pair.public), "id": pair.id}

@@ -27,6 +27,16 @@ def test_a_key_pair(tmp_path: Path) -> None:
     assert (again.exit_code, again.stderr.count("\n")) == (4, 1)
 
 
+@pytest.mark.parametrize("name", ["", ".", "/", "a/", "..", "a/."])
+def test_a_name_that_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Wrong usage, and no file."""
+    pytest.importorskip("cryptography")
+    monkeypatch.chdir(tmp_path)
+    done = run(name)
+    assert (done.exit_code, done.stderr.count("\n")) == (2, 1)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_passphrase(tmp_path: Path) -> None:
     """The private key is encrypted with the first line of the file."""
     pytest.importorskip("cryptography")
