@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from hupfast.errors import DataError
+from hupfast.jsontext import parse_json
 from hupfast.policy import seconds_of
 
 FORMAT = 1
@@ -144,7 +145,7 @@ def check_raw_member(name: str, size: int) -> None:
 
 def parse_manifest(data: bytes) -> Manifest:
     """The manifest in the exact bytes of manifest.json. Raises: DataError with the key that is wrong."""
-    document = _Object(_load(data), "the manifest")
+    document = _Object(parse_json(data, "the manifest", SIZE_LIMIT), "the manifest")
     if document.number("format", 0) != FORMAT:
         raise DataError(f"the manifest's format is not {FORMAT}: this bundle needs another version of hupfast")
     if document.take("hooks", []) != []:
@@ -329,22 +330,3 @@ def _minimum_versions(value: object) -> Mapping[str, str]:
             result[key] = check_word(text, f"minimum_versions.{key} of the manifest")
     minimum.finish()
     return result
-
-
-def _load(data: bytes) -> object:
-    try:
-        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the manifest is no JSON: {error}") from None
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return result
-
-
-def _no_constant(name: str) -> object:
-    raise ValueError(f"{name} is no JSON")

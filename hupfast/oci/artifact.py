@@ -27,13 +27,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from hupfast.errors import DataError
+from hupfast.jsontext import parse_json
 from hupfast.manifest import check_distinct, check_member_name
 from hupfast.tar import BLOCK, END, make_header, padded
 
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
 ARTIFACT_TYPE = "application/vnd.hupfast.bundle.v1"
-MANIFEST_LIMIT = 4 << 20
-"""Bytes of the largest manifest that is read or written; registries take no larger ones."""
+MANIFEST_LIMIT = 1 << 20
+"""Bytes of the largest manifest that is read or written: enough for 4000 members."""
 
 EMPTY = b"{}"
 EMPTY_DIGEST = "sha256:44136fa355b3678a1146ad16f7e8649e94fb4fc21fe77e8310c060f61caaff8a"
@@ -131,9 +132,7 @@ def serialize_artifact(layers: Sequence[Layer], *, name: str, version: str, boar
 
 def parse_artifact(data: bytes) -> tuple[Layer, ...]:
     """The members of a bundle from its OCI manifest. Raises: DataError with what is wrong."""
-    if len(data) > MANIFEST_LIMIT:
-        raise DataError(f"the OCI manifest is larger than {MANIFEST_LIMIT} bytes")
-    document = _object(_load(data), "the OCI manifest")
+    document = _object(parse_json(data, "the OCI manifest", MANIFEST_LIMIT), "the OCI manifest")
     media_type = document.get("mediaType", MANIFEST_TYPE)
     if document.get("schemaVersion") != 2 or media_type != MANIFEST_TYPE:
         raise DataError(f"it is no hupfast bundle, but something of the type {media_type!r:.100}")
@@ -188,18 +187,3 @@ def _object(value: object, what: str) -> Mapping[str, object]:
     if not isinstance(value, dict):
         raise DataError(f"{what} is no JSON object")
     return value
-
-
-def _load(data: bytes) -> object:
-    try:
-        value: object = json.loads(data.decode("utf-8"), object_pairs_hook=_unique)
-    except (ValueError, RecursionError) as error:
-        raise DataError(f"the OCI manifest is no JSON: {error}") from None
-    return value
-
-
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key occurs twice")
-    return result

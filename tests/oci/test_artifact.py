@@ -176,3 +176,13 @@ def test_the_virtual_tar_is_a_tar(sizes: list[int], data: st.DataObject) -> None
     start = data.draw(st.integers(0, tar.size))
     end = data.draw(st.integers(start, tar.size))
     assert _bytes(tar, contents, start, end) == whole[start:end]
+
+
+def test_the_largest_bundle_fits() -> None:
+    """4000 members, which is what a registry is told about at most, are no attack."""
+    layers = [
+        Layer("manifest.json", 10, DIGEST),
+        *(Layer(f"boot/{number}", 10, DIGEST) for number in range(3900)),
+        Layer("rootfs.img.zst", 10, DIGEST),
+    ]
+    assert parse_artifact(serialize_artifact(layers, name="os", version="1", boards=["x"])) == tuple(layers)

@@ -192,7 +192,7 @@ def test_a_manifest_without_an_end(registry: Registry) -> None:
     """4 MiB is the limit."""
     with front(registry) as before:
         before.manifest = lambda path: (200, bytes(5 << 20))  # type: ignore[method-assign]
-        with pytest.raises(SourceError, match="more than 4194304 bytes"):
+        with pytest.raises(SourceError, match="more than 1048576 bytes"):
             open_source(f"oci://{before.host}/os:1")
 
 
