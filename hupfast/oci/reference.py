@@ -16,6 +16,7 @@ import re
 from dataclasses import dataclass
 
 from hupfast.errors import UsageError
+from hupfast.source.address import is_host, public_name
 
 _SCHEMES = ("oci", "oci+http", "oci+https")
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -66,27 +67,28 @@ def is_oci(location: str) -> bool:
 
 def parse_reference(text: str) -> Reference:
     """Take an address apart. Raises: UsageError."""
+    shown = public_name(text)  # until it is known that there is no password in it
     scheme, separator, rest = text.partition("://")
     if not separator or scheme.lower() not in _SCHEMES:
-        raise UsageError(f"{text!r} is no address of a registry: write oci://HOST/NAME:TAG")
+        raise UsageError(f"{shown!r} is no address of a registry: write oci://HOST/NAME:TAG")
     host, _, path = rest.partition("/")
     if "@" in host:
         raise UsageError(
-            f"{scheme}://...@{host.rpartition('@')[2]}/{path} has a user name in it, where others can see it;"
+            f"{shown} has a user name in it, where others can see it;"
             " put it into a file for --auth-file, or into HUPFAST_AUTH"
         )
     found = _HOST.fullmatch(host)
-    if not found or (found[2] and not 0 < int(found[2]) < 65536):
-        raise UsageError(f"{text!r} names no registry: write oci://HOST[:PORT]/NAME:TAG")
+    if not found or not is_host(found[1]) or (found[2] and not 0 < int(found[2]) < 65536):
+        raise UsageError(f"{shown!r} names no registry: write oci://HOST[:PORT]/NAME:TAG")
     path, at, digest = path.partition("@")
     name, colon, tag = path.partition(":")
     if not _NAME.fullmatch(name) or len(name) > _NAME_LIMIT:
-        raise UsageError(f"{text!r} names no repository: use small letters and digits, with . _ - or / between them")
+        raise UsageError(f"{shown!r} names no repository: use small letters and digits, with . _ - or / between them")
     if colon and not _TAG.fullmatch(tag):
-        raise UsageError(f"{text!r} has the tag {tag!r}: it must be 1 to 128 letters, digits and . _ -")
+        raise UsageError(f"{shown!r} has a tag that is none: it must be 1 to 128 letters, digits and . _ -")
     if at and not _DIGEST.fullmatch(digest):
-        raise UsageError(f"{text!r} has the digest {digest!r}: it must be sha256: and 64 hexadecimal digits")
+        raise UsageError(f"{shown!r} has a digest that is none: it must be sha256: and 64 hexadecimal digits")
     if not colon and not at:
-        raise UsageError(f"{text!r} names no tag: write {text}:TAG, or @sha256:... for exactly one bundle")
+        raise UsageError(f"{shown!r} names no tag: write {shown}:TAG, or @sha256:... for exactly one bundle")
     plain = scheme.lower() == "oci+http" or (scheme.lower() == "oci" and found[1].lower() in _LOOPBACK)
     return Reference("http" if plain else "https", host.lower(), name, tag, digest, text)

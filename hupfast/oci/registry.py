@@ -16,14 +16,15 @@ from __future__ import annotations
 import errno
 import urllib.parse
 from collections.abc import Callable
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from hupfast.engine import sha256
-from hupfast.errors import DigestError, SourceError
+from hupfast.errors import DataError, DigestError, SourceError
+from hupfast.jsontext import parse_json
 from hupfast.oci.artifact import MANIFEST_LIMIT, MANIFEST_TYPE
 from hupfast.oci.reference import Reference
 from hupfast.oci.token import Authorizer
-from hupfast.source.address import one_line, public_name
+from hupfast.source.address import one_line, parse, redirected
 from hupfast.source.auth import VARIABLE
 from hupfast.source.http import HttpClient, HttpResponse
 from hupfast.source.retry import Attempts, Temporary
@@ -141,14 +142,16 @@ class Registry:
 
     def _place(self, response: HttpResponse) -> str:
         """Where an upload goes: an address that may be relative. It must not lead out of TLS."""
-        place = urllib.parse.urljoin(response.url, response.headers.get("Location") or "")
-        scheme = place.partition("://")[0]
-        if not response.headers.get("Location") or scheme not in ("https", self.reference.scheme):
+        location = response.headers.get("Location")
+        if not location:
+            raise SourceError(f"the registry {self.reference.host} does not say where it takes uploads")
+        try:
+            return redirected(parse(response.url), location).url
+        except SourceError as error:
             raise SourceError(
-                f"the registry {self.reference.host} takes uploads at {public_name(place)!r}, which is not"
-                f" {self.reference.scheme}; if a proxy stands before it, tell the registry (X-Forwarded-Proto)"
-            )
-        return place
+                f"the registry {self.reference.host} takes no uploads where it says: {error}; if a proxy stands before"
+                " it, tell the registry (X-Forwarded-Proto)"
+            ) from None
 
     def _expect(self, response: HttpResponse, status: int, verb: str) -> None:
         """Refuse any other status, in the registry's own words."""
@@ -162,8 +165,8 @@ class Registry:
         said = f"the registry {host} answered {response.status} {response.reason}{f' ({words})' if words else ''}"
         if response.status in (401, 403):
             raise SourceError(
-                f"you may not {verb} {self.reference.text}: {said}; say who you are with --auth-file or in the"
-                f" environment's {VARIABLE}"
+                f"you may not {verb} {self.reference.text}: {said}"
+                + (response.withheld or f"; say who you are with --auth-file or in the environment's {VARIABLE}")
             )
         if response.status == 404 and "Docker-Distribution-Api-Version" not in response.headers:
             raise SourceError(f"cannot {verb} {self.reference.text}: {said}; there may be no registry at this address")
@@ -172,11 +175,10 @@ class Registry:
 
 def _words(response: HttpResponse) -> str:
     """What the registry says about an error: {"errors": [{"code": "DENIED", "message": "..."}]}."""
-    import json
-
     try:
-        found = json.loads(response.read_all(_ERROR_LIMIT))["errors"][0]
+        document: Any = parse_json(response.read_all(_ERROR_LIMIT), "an error", _ERROR_LIMIT)
+        found = document["errors"][0]
         text = f"{found['code']}: {found.get('message') or ''}"
-    except (SourceError, ValueError, RecursionError, LookupError, TypeError, AttributeError):
+    except (SourceError, DataError, LookupError, TypeError, AttributeError):
         return ""
-    return "".join(letter for letter in one_line(text) if letter.isprintable())[:200].rstrip(": ")
+    return one_line(text, 200).rstrip(": ")

@@ -21,7 +21,8 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from hupfast.errors import Refused, SourceError
+from hupfast.errors import DataError, Refused, SourceError, UsageError
+from hupfast.jsontext import parse_json
 from hupfast.oci.challenge import Challenge, parse_challenges
 from hupfast.source.address import parse, public_name
 from hupfast.source.auth import VARIABLE, credentials
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from hupfast.oci.reference import Reference
     from hupfast.source.transport import Transport
 
-_LIMIT = 1 << 20
+_LIMIT = 64 << 10
 _LIFE = 60.0
 """Seconds that a token lasts of which nothing is said."""
 
@@ -85,7 +86,8 @@ class Authorizer:
         query = urllib.parse.urlencode(
             [(name, value) for name, value in (("service", service), ("scope", scope)) if value]
         )
-        url = realm + ("&" if "?" in realm else "?") + query
+        url = parse(realm).url
+        url += ("&" if "?" in url else "?") + query
         headers = {"Authorization": self._secret} if self._secret else {}
         with HttpClient(self._transport) as client:
 
@@ -108,18 +110,15 @@ class Authorizer:
         """Whether tokens may be asked for there."""
         host = self._reference.host
         try:
-            parts = urllib.parse.urlsplit(realm)
-            name = parts.hostname
-        except ValueError:
-            parts, name = urllib.parse.urlsplit(""), None
-        if parts.scheme not in ("http", "https") or not name or parts.username is not None:
+            address = parse(realm)
+        except UsageError:
             raise SourceError(
                 f"the registry {host} sends us for a token to {public_name(realm)!r}, which is no address"
-            )
+            ) from None
         if self._reference.scheme == "https":
-            if parts.scheme != "https":
+            if address.scheme != "https":
                 raise Refused(f"the registry {host} sends us for a token to {public_name(realm)}, which is not https")
-        elif self._secret and name != urllib.parse.urlsplit(f"//{host}").hostname:
+        elif self._secret and address.host != urllib.parse.urlsplit(f"//{host}").hostname:
             raise Refused(
                 f"the registry {host}, which is used without TLS, sends us for a token to another host,"
                 f" {public_name(realm)}: your password is not sent there; use the registry over https"
@@ -128,11 +127,9 @@ class Authorizer:
 
 def _parse(data: bytes, realm: str) -> tuple[str, float]:
     """A token, and the seconds that it lasts."""
-    import json
-
     try:
-        document: object = json.loads(data)
-    except (ValueError, RecursionError):
+        document = parse_json(data, "a token", _LIMIT)
+    except DataError:
         document = None
     found: Mapping[str, object] = document if isinstance(document, dict) else {}
     token = found.get("token") or found.get("access_token")

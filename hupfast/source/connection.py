@@ -14,6 +14,7 @@ from hupfast.source.address import Address, one_line
 from hupfast.source.proxy import Proxy
 from hupfast.source.retry import Temporary
 from hupfast.source.transport import Transport
+from hupfast.source.wire import Nonsense, Response, Slow
 
 _SEND_PIECE = 2**16
 
@@ -21,6 +22,37 @@ _EXPIRED = (9, 10)
 _UNKNOWN_CA = (2, 18, 19, 20, 21)
 _OTHER_NAME = (62, 64)
 """Of OpenSSL's X509_V_ERR_* numbers (x509_vfy.h)."""
+
+_NO_TLS_TO_HAVE = (
+    "BAD_PROTOCOL_VERSION_NUMBER",
+    "CA_KEY_TOO_SMALL",
+    "CA_MD_TOO_WEAK",
+    "DH_KEY_TOO_SMALL",
+    "EE_KEY_TOO_SMALL",
+    "HTTP_REQUEST",
+    "NO_CIPHERS_AVAILABLE",
+    "NO_PROTOCOLS_AVAILABLE",
+    "NO_SHARED_CIPHER",
+    "NO_SUITABLE_SIGNATURE_ALGORITHM",
+    "PACKET_LENGTH_TOO_LONG",
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    "SSLV3_ALERT_HANDSHAKE_FAILURE",
+    "SSLV3_ALERT_UNSUPPORTED_CERTIFICATE",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSV1_ALERT_ACCESS_DENIED",
+    "TLSV1_ALERT_INSUFFICIENT_SECURITY",
+    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL",
+    "TLSV1_ALERT_PROTOCOL_VERSION",
+    "TLSV1_ALERT_UNKNOWN_CA",
+    "TLSV1_UNRECOGNIZED_NAME",
+    "UNKNOWN_PROTOCOL",
+    "UNSAFE_LEGACY_RENEGOTIATION_DISABLED",
+    "UNSUPPORTED_PROTOCOL",
+    "WRONG_SSL_VERSION",
+    "WRONG_VERSION_NUMBER",
+)
+"""OpenSSL's reasons (sslerr.h) that another try does not change: the two sides have nothing in common."""
 
 
 def tls_context(transport: Transport) -> ssl.SSLContext:
@@ -54,6 +86,7 @@ def connect(
         connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context, blocksize=_SEND_PIECE)
         if proxy is not None:
             connection.set_tunnel(address.host, address.port, proxy.headers)
+    connection.response_class = Response
     connection.auto_open = 0  # it would come back without the time-outs below
     try:
         connection.connect()
@@ -83,15 +116,10 @@ def explained(error: OSError | http.client.HTTPException, doing: str, transport:
         unknown = error.errno == socket.EAI_NONAME
         return Temporary(f"{doing}: the server's name cannot be found ({error.strerror})", at_first_final=unknown)
     if isinstance(error, ssl.SSLError):
-        return Temporary(f"{doing}: TLS failed ({one_line(error.reason or error)})")
-    if isinstance(error, http.client.RemoteDisconnected):
-        return Temporary(f"{doing}: the server closed the connection without an answer")
-    if isinstance(error, http.client.IncompleteRead):
-        return Temporary(f"{doing}: the connection ended in the middle of the file")
-    if isinstance(error, http.client.BadStatusLine):
-        return SourceError(f"{doing}: the server does not speak HTTP, it says {one_line(error)[:80]}")
+        kind = SourceError if error.reason in _NO_TLS_TO_HAVE else Temporary
+        return kind(f"{doing}: TLS failed ({one_line(error.reason or error)})")
     if isinstance(error, http.client.HTTPException):
-        return Temporary(f"{doing}: the answer cannot be understood ({type(error).__name__}: {one_line(error)[:80]})")
+        return _no_answer(error, doing)
     refused = re.fullmatch(r"Tunnel connection failed: (\d+) (.*)", str(error), re.DOTALL)
     if refused is not None:  # http.client's only way of saying so
         kind = Temporary if refused[1].startswith("5") else SourceError
@@ -102,11 +130,25 @@ def explained(error: OSError | http.client.HTTPException, doing: str, transport:
     return Temporary(f"{doing}: {reason}", errno=error.errno, at_first_final=nobody)
 
 
+def _no_answer(error: http.client.HTTPException, doing: str) -> SourceError:
+    if isinstance(error, http.client.RemoteDisconnected):
+        return Temporary(f"{doing}: the server closed the connection without an answer")
+    if isinstance(error, http.client.IncompleteRead):
+        return Temporary(f"{doing}: the connection ended in the middle of the file")
+    if isinstance(error, http.client.BadStatusLine):
+        return SourceError(f"{doing}: the server does not speak HTTP, it says {one_line(error, 80)}")
+    if isinstance(error, Nonsense):
+        return SourceError(f"{doing}: {one_line(error)}")
+    return Temporary(f"{doing}: the answer cannot be understood ({type(error).__name__}: {one_line(error, 80)})")
+
+
 def _silence(error: TimeoutError, transport: Transport) -> str:
     if error.errno is not None:  # the kernel's own time-out
         return error.strerror or "timed out"
     if getattr(error, "connecting", False):
         return f"no connection within {transport.connect_timeout:g} s"
+    if isinstance(error, Slow):
+        return f"the server began an answer, and did not come to the file within {transport.stall_timeout:g} s"
     return f"the server sent nothing for {transport.stall_timeout:g} s"
 
 

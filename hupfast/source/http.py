@@ -17,7 +17,7 @@ import http.client
 import io
 import ssl
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hupfast.errors import SourceError
 from hupfast.source.address import Address, Origin, parse, redirected
@@ -30,6 +30,8 @@ from hupfast.source.transport import Transport
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from hupfast.source.wire import Response
 
 __all__ = ["Authorizer", "HttpClient", "HttpResponse"]
 
@@ -169,9 +171,12 @@ class HttpClient:
             headers.update(proxy.headers)
         if "Authorization" not in headers and (secret := self._secret(request.address.origin)) is not None:
             headers["Authorization"] = secret
+        sent = headers.get("Authorization")
         try:
             try:
-                connection.request(request.method, target, request.rewound_body(), headers)
+                body = request.rewound_body()
+                paced = None if body is None else _PacedBody(body, self._pace)
+                connection.request(request.method, target, paced, headers)
             except (BrokenPipeError, ConnectionResetError):
                 if request.body is None:
                     raise
@@ -190,7 +195,10 @@ class HttpClient:
             else:
                 connection.close()
 
-        return HttpResponse(response, request.address, request.doing, self.transport, self._pace, done)
+        withheld = "" if sent or self.credentials is None else request.withheld
+        return HttpResponse(
+            cast("Response", response), request.address, request.doing, self.transport, self._pace, done, withheld
+        )
 
     def _secret(self, origin: Origin) -> str | None:
         if origin in self._granted:
@@ -198,12 +206,25 @@ class HttpClient:
         return self.credentials if origin == self._home else None
 
 
+class _PacedBody:
+    """What http.client reads of a body, at most as fast as the limit for bytes a second."""
+
+    def __init__(self, body: BinaryIO, pace: Pace) -> None:
+        self._body = body
+        self._pace = pace
+
+    def read(self, size: int = 2**16, /) -> bytes:
+        data = self._body.read(min(size, self._pace.piece or size))
+        self._pace.took(len(data))
+        return data
+
+
 class _Request:
     """A request on its way, which redirects change."""
 
     def __init__(self, method: str, address: Address, headers: dict[str, str], body: Body | None) -> None:
         self.method = method
-        self.address = address
+        self.address = self.first = address
         self.headers = headers
         # As a file, bytes are sent in pieces, each of which has the time-out to itself.
         self.body = io.BytesIO(body) if isinstance(body, bytes) else body
@@ -216,6 +237,16 @@ class _Request:
     def doing(self) -> str:
         verb = "cannot send to" if self.body is not None else "cannot read"
         return f"{verb} {self.address.name}"
+
+    @property
+    def withheld(self) -> str:
+        """Why there is no Authorization in it, behind a sentence about that."""
+        if self.address.origin == self.first.origin:
+            return ""
+        return (
+            f"; the login was not sent, because {self.first.name} has led there: if it is for {self.address.place},"
+            f" give the address {self.address.name}"
+        )
 
     def rewound_body(self) -> BinaryIO | None:
         """The body, from its start."""

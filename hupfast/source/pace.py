@@ -10,7 +10,7 @@ _PIECE_MIN = 256
 
 
 class Pace:
-    """Holds back who takes bytes faster than `transport.limit_rate` a second; does nothing when that is 0."""
+    """Holds back who takes or gives bytes faster than `transport.limit_rate` a second; does nothing when that is 0."""
 
     def __init__(self, transport: Transport) -> None:
         self._rate = transport.limit_rate

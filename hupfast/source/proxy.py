@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from hupfast.errors import UsageError
-from hupfast.source.address import Address, public_name
+from hupfast.source.address import Address, is_host, public_name
 from hupfast.source.auth import basic
 
 _PORT = 1080
@@ -54,7 +54,7 @@ def _parse(variable: str, text: str) -> Proxy:
         port = parts.port
     except ValueError:
         raise UsageError(f"the environment's {variable} is no address of a proxy: {public_name(url)}") from None
-    if parts.scheme != "http" or not parts.hostname:
+    if parts.scheme != "http" or not parts.hostname or port == 0 or not _is_plain(parts.hostname):
         raise UsageError(
             f"the environment's {variable} names a proxy that cannot be used, {public_name(url)}: "
             "one of the kind http://host:port is needed"
@@ -63,6 +63,10 @@ def _parse(variable: str, text: str) -> Proxy:
     if parts.username is not None:
         secret = basic(f"{urllib.parse.unquote(parts.username)}:{urllib.parse.unquote(parts.password or '')}")
     return Proxy(parts.hostname, _PORT if port is None else port, secret)
+
+
+def _is_plain(host: str) -> bool:
+    return is_host(host) and all("!" <= letter <= "~" for letter in host)
 
 
 def _direct(host: str, rules: str) -> bool:

@@ -19,7 +19,7 @@ import re
 from typing import NamedTuple
 
 from hupfast.errors import SourceError
-from hupfast.source.address import public_name
+from hupfast.source.address import one_line, public_name
 from hupfast.source.base import Source
 from hupfast.source.http import HttpClient, HttpResponse
 from hupfast.source.response import KEEP
@@ -30,6 +30,7 @@ __all__ = ["HttpSource", "public_name"]
 
 _SCRATCH = 2**14
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18}|\*)", re.IGNORECASE)
+_SIZE_LIMIT = 1 << 62
 _OLD_ADDRESS = (400, 401, 403, 404, 410)
 
 
@@ -42,8 +43,9 @@ class _Version(NamedTuple):
 
     @property
     def if_range(self) -> str | None:
-        """What If-Range may be: never a weak ETag (RFC 9110, 13.1.5)."""
-        return self.etag if self.etag is not None and not self.etag.startswith("W/") else self.modified
+        """What If-Range may be: never a weak ETag (RFC 9110, 13.1.5), and nothing that is not plain text."""
+        found = self.etag if self.etag is not None and not self.etag.startswith("W/") else self.modified
+        return found if found is not None and found.isprintable() else None
 
     def allows(self, later: _Version) -> bool:
         """May a later answer be of the same file? It must tell something that we know, and that as we know it."""
@@ -211,7 +213,8 @@ class HttpSource(Source):
         coding = response.headers.get("Content-Encoding", "identity")
         if coding != "identity":
             raise SourceError(
-                f"{self.name}: the server compressed the file on its own ({coding}); let it send it as it is"
+                f"{self.name}: the server compressed the file on its own ({one_line(coding, 40)});"
+                " let it send it as it is"
             )
         if status == 200:
             if self._started and self._ranges:
@@ -241,7 +244,8 @@ class HttpSource(Source):
             if right and response.length in (None, last - first + 1):
                 return total
         asked = f"bytes {position}-{'' if until is None else until - 1}"
-        raise SourceError(f"{self.name}: the server was asked for {asked}, and answered with {text or 'no range'}")
+        said = one_line(text, 80) or "no range"
+        raise SourceError(f"{self.name}: the server was asked for {asked}, and answered with {said}")
 
     def _is_same(self, response: HttpResponse, total: int | None) -> None:
         """Raises SourceError when the answer is of another file than the first one was."""
@@ -250,6 +254,8 @@ class HttpSource(Source):
             if not self._version.allows(version):
                 raise self._changed()
             return
+        if total is not None and total >= _SIZE_LIMIT:
+            raise SourceError(f"{self.name} has more bytes than any file can have, if its server is to be believed")
         if self.size is not None and total not in (None, self.size):
             raise SourceError(f"{self.name} has {total} bytes on the server, and {self.size} were announced")
         self._started = True

@@ -13,6 +13,7 @@ from hupfast.source.connection import explained
 from hupfast.source.pace import Pace
 from hupfast.source.retry import Temporary, retry_after
 from hupfast.source.transport import Transport
+from hupfast.source.wire import Response
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -33,22 +34,25 @@ class HttpResponse:
     status, reason, headers: as the server sent them. url: where it came from, behind all redirects.
     length: bytes of the body, None when the server does not say.
     end_is_told: a body that broke off is told from one that is complete.
+    withheld: half a sentence when the login was not sent to who has answered, else "".
     """
 
     def __init__(
         self,
-        raw: http.client.HTTPResponse,
+        raw: Response,
         address: Address,
         doing: str,
         transport: Transport,
         pace: Pace,
         done: Callable[[bool], None],
+        withheld: str = "",
     ) -> None:
         """done: called once, when no more is read; True when the connection can be used again."""
         self.status = raw.status
         self.reason = one_line(raw.reason)
         self.headers = raw.headers
         self.url = address.url
+        self.withheld = withheld
         self.length = raw.length
         self.end_is_told = raw.length is not None or bool(raw.chunked)
         self._raw = raw
@@ -112,7 +116,9 @@ class HttpResponse:
         message = f"{self._doing}: the server answered {self.status} {self.reason}".rstrip()
         if self.status in _PASSING:
             return Temporary(message, retry_after=retry_after(self.headers.get("Retry-After")))
-        if self.status == 401:
+        if self.status == 401 and self.withheld:
+            message += self.withheld
+        elif self.status == 401:
             message += f"; say how to log in, with --auth-file or in the environment's {VARIABLE}"
         elif self.status == 407:
             message += "; give the user and password of the proxy with its address in the environment"
@@ -153,7 +159,7 @@ class HttpResponse:
         """One read of the socket, into room. (readinto of http.client fills it, and loses all when it fails.)"""
         raw = self._raw
         if raw.chunked:
-            data = raw.read1(min(len(room), _BUFFERED))
+            data = raw.read_chunked(min(len(room), _BUFFERED))
         elif self._buffered:
             asked = min(len(room), self._buffered)
             data = raw.fp.read1(asked)

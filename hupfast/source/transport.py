@@ -20,9 +20,11 @@ class Transport:
 
     ca_file: certificates (PEM) of those who may vouch for a server; None: those of the system.
     auth_file: a file with what to log in with (auth.py); None: the environment's HUPFAST_AUTH, if it is there.
-    limit_rate: bytes a second that may come in at most; 0: as many as there are.
-    connect_timeout: seconds until a connection must stand, TLS included.
-    stall_timeout: seconds without a byte after which a connection is given up.
+    limit_rate: bytes a second that may come in or go out at most; 0: as many as there are.
+    connect_timeout: seconds that each step of connecting may take: to reach one of the server's addresses, to hear from
+        the proxy, to get one message of TLS.
+    stall_timeout: seconds without a byte after which a connection is given up, and seconds for all of an answer that
+        comes before the bytes of its body.
     retries: failures in a row, without a byte that is new between them, that are borne.
     tell: called with one sentence before each wait for another try.
     clock, sleep, chance: time and luck, for tests.

@@ -2,12 +2,14 @@
 
 import io
 import socket
+import ssl
 import threading
 
 import pytest
 
 from certificates import PKI
 from hupfast.errors import SourceError, UsageError
+from hupfast.source.connection import tls_context
 from hupfast.source.http import HttpClient
 from hupfast.source.retry import Temporary
 from hupfast.source.transport import Transport
@@ -77,6 +79,19 @@ def test_body_of_a_known_size(client):
         fetch(client, server.url("f"), "PUT", body=b"bytes")
         fetch(client, server.url("f"), "PUT", body=file, headers={"Content-Length": "5"})
         assert [request.body for request in server.requests] == [b"bytes", b"hello"]
+
+
+@pytest.mark.parametrize("rate", [1000, 20_000])
+def test_body_at_a_limited_rate(clock, rate):
+    """What goes out takes its time as what comes in does, in pieces that are not waited for long."""
+    data = bytes(40_000)
+    with misbehaving(FILES) as server:
+        with HttpClient(clock.transport(limit_rate=rate)) as client:
+            fetch(client, server.url("f"), "PUT", body=data)
+            fetch(client, server.url("f"), "PUT", body=io.BytesIO(data), headers={"Content-Length": "40000"})
+        assert [request.body for request in server.requests] == [data] * 2
+    assert 80_000 / rate - 0.5 < clock.now < 80_000 / rate + 0.5
+    assert max(clock.slept) <= 0.5
 
 
 def test_answer_that_is_too_long(client):
@@ -316,9 +331,10 @@ def test_old_tls(secure, pki):
     with (
         secure(pki.issue(), extra) as server,
         HttpClient(Transport(ca_file=str(pki.ca))) as client,
-        pytest.raises(SourceError, match="TLS failed"),
+        pytest.raises(SourceError, match="TLS failed") as caught,
     ):
         client.open("GET", server.url("f"))
+    assert not isinstance(caught.value, Temporary)
 
 
 @pytest.mark.parametrize(("text", "reason"), [(None, "No such file"), ("hello", "no certificate in PEM form")])
@@ -332,9 +348,41 @@ def test_ca_file_that_will_not_do(tmp_path, text, reason):
 
 
 def test_http_on_a_port_for_https(client):
-    """A server that does not speak TLS is told as what it is."""
-    with misbehaving(FILES) as server, pytest.raises(SourceError, match="TLS failed"):
+    """A server that does not speak TLS is told as what it is, and is not asked again."""
+    with misbehaving(FILES) as server, pytest.raises(SourceError, match="TLS failed") as caught:
         client.open("GET", server.url("f").replace("http:", "https:"))
+    assert not isinstance(caught.value, Temporary)
+
+
+def test_tls_that_breaks_off(client):
+    """A connection that ends in the middle of the handshake may stand the next time."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def hang_up() -> None:
+            with server.accept()[0] as connection:
+                connection.recv(1000)
+
+        thread = threading.Thread(target=hang_up)
+        thread.start()
+        with pytest.raises(Temporary):
+            client.open("GET", f"https://127.0.0.1:{server.getsockname()[1]}/f")
+        thread.join()
+
+
+def test_the_oldest_tls():
+    """Whatever the machine's own configuration of OpenSSL allows."""
+    assert tls_context(Transport()).minimum_version is ssl.TLSVersion.TLSv1_2
+
+
+def test_nothing_in_common(secure, pki):
+    """A server with no cipher that we have is not asked again."""
+    with (
+        secure(pki.issue(), "ssl_protocols TLSv1.2; ssl_ciphers NULL-SHA256:@SECLEVEL=0;") as server,
+        HttpClient(Transport(ca_file=str(pki.ca))) as client,
+        pytest.raises(SourceError, match="TLS failed") as caught,
+    ):
+        fetch(client, server.url("f"))
+    assert not isinstance(caught.value, Temporary)
 
 
 def test_https_is_not_left_by_a_redirect(pki):

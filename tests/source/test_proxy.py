@@ -60,7 +60,21 @@ def test_no_proxy(host, rules, direct):
     assert (found is None) is direct
 
 
-@pytest.mark.parametrize("text", ["socks5://s3cret@p:1", "https://p:1", "http://", "http://p:x", "http://u:s3cret@p:x"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "socks5://s3cret@p:1",
+        "https://p:1",
+        "http://",
+        "http://p:x",
+        "http://u:s3cret@p:x",
+        "u:s3cret@p:x",
+        "http://u:s3cret/x@p:x",
+        "http://a..b:3128",
+        "http://p:0",
+        "http://p\xe4:1",
+    ],
+)
 def test_proxy_of_another_kind(text):
     """A proxy that cannot be used is wrong usage, and its password is not shown."""
     with pytest.raises(UsageError, match="http_proxy") as caught:

@@ -10,6 +10,7 @@ from hupfast.errors import SourceError
 from hupfast.source import open_source
 from hupfast.source.remote import HttpSource
 from hupfast.source.transport import Transport
+from rawserver import raw_server
 from remotefile import DATA, read, read_all, serve
 from servers import Answer, nginx
 
@@ -190,6 +191,29 @@ def test_answers_without_a_byte(clock):
         read_all(source)
 
 
+@pytest.mark.parametrize("length", ["", "Transfer-Encoding: chunked\r\n"], ids=["closed", "chunked"])
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_ranges_that_are_empty(clock, length, good):
+    """The right range with no byte behind it, at once or after answers that were right, counts as a failure."""
+    body = b"0\r\n\r\n" if length else b""
+
+    def answer(request: bytes) -> bytes:
+        start = int(request.partition(b"bytes=")[2].partition(b"-")[0])
+        head = f'HTTP/1.1 206 x\r\nContent-Range: bytes {start}-999/1000\r\nETag: "a"\r\n{length}\r\n'.encode()
+        if len(server.requests) > good:
+            return head + body
+        return head + (b"64\r\n" + bytes(100) + b"\r\n" + body if length else bytes(100))
+
+    with (
+        raw_server(answer) as server,
+        HttpSource(server.url("f"), transport=clock.transport(retries=3)) as source,
+        pytest.raises(SourceError, match=r"no bytes at all \(4 tries\)"),
+    ):
+        read_all(source)
+    assert len(server.requests) == good + 4
+    assert clock.slept == [0.5, 1, 2]
+
+
 def test_ctrl_c_ends_a_wait():
     """An interrupt during a wait for another try comes out at once."""
 
@@ -292,6 +316,30 @@ def test_file_that_changes_on_nginx(tmp_path):
         source.seek(400_000)
         with pytest.raises(SourceError, match="has changed on the server"):
             read_all(source)
+
+
+@pytest.mark.parametrize(
+    ("headers", "sent"),
+    [
+        ('ETag: W/"a"\r\nLast-Modified: Wed, 01 Jan 2025 00:00:00 GMT\r\n', b"Wed, 01 Jan 2025 00:00:00 GMT"),
+        ('ETag: W/"a"\r\n', None),
+        ('ETag: "a\x01"\r\n', None),
+        ('ETag: "a\r\n b"\r\n', None),
+    ],
+)
+def test_what_if_range_may_not_be(headers, sent):
+    """A weak ETag does not tell that ranges fit together, so the date does; nothing that is not one plain line."""
+
+    def answer(request: bytes) -> bytes:
+        start = int(request.partition(b"bytes=")[2].partition(b"-")[0])
+        return f"HTTP/1.1 206 x\r\n{headers}Content-Range: bytes {start}-9/10\r\n\r\n".encode() + bytes(10 - start)
+
+    with raw_server(answer) as server, HttpSource(server.url("f")) as source:
+        read(source, 10)
+        source.seek(5)
+        assert read_all(source) == bytes(5)
+        found = [request.partition(b"If-Range: ")[2].partition(b"\r\n")[0] for request in server.requests]
+    assert found == [b"", sent or b""]
 
 
 def test_strong_etag_is_asked_for():
