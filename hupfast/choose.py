@@ -18,6 +18,7 @@ from hupfast.gates import check_gates
 from hupfast.keys import trusted_keys
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
+from hupfast.source.address import public_source
 from hupfast.target import check_target
 from hupfast.trust import check_trust
 from hupfast.version import version_key
@@ -30,7 +31,7 @@ _TOLD = 5
 
 @dataclass(frozen=True)
 class Choice:
-    """source: the one to install. others: a sentence for each that is not, and why."""
+    """source: the one to install, as it was named. others: a sentence for each that is not, and why."""
 
     source: str
     others: tuple[str, ...] = ()
@@ -73,11 +74,15 @@ def choose_bundle(
             fitting.append((manifest.version, source))
         except HupfastError as error:
             errors[source] = error
-    reasons = [f"{source}: {error}" for source, error in errors.items()]
+    reasons = [f"{public_source(source)}: {error}" for source, error in errors.items()]
     if not fitting:
         raise _none_fits(list(errors.values()), reasons)
     version, chosen = max(fitting, key=lambda item: version_key(item[0]))
-    older = [f"{source}: its version {has} is not newer than {version}" for has, source in fitting if source != chosen]
+    older = [
+        f"{public_source(source)}: its version {has} is not newer than {version}"
+        for has, source in fitting
+        if source != chosen
+    ]
     return Choice(chosen, (*older, *reasons))
 
 

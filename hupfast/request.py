@@ -23,6 +23,7 @@ from pathlib import Path
 
 from hupfast.durable import make_directory, remove_durably, write_atomic
 from hupfast.errors import NothingToDo, Refused
+from hupfast.source.address import public_source
 from hupfast.source.transport import Transport
 from hupfast.system import read_small
 
@@ -64,11 +65,7 @@ class Request:
     @property
     def public_source(self) -> str:
         """The source, for messages."""
-        if "://" not in self.source:
-            return self.source
-        from hupfast.source.address import public_name
-
-        return public_name(self.source)
+        return public_source(self.source)
 
     @property
     def transport(self) -> Transport:

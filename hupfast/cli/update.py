@@ -264,7 +264,9 @@ def _given(*names: str) -> bool:
 
 
 def _tell_choice(choice: Choice) -> None:
-    click.echo(f"taking {choice.source}", err=True)
+    from hupfast.source.address import public_source
+
+    click.echo(f"taking {public_source(choice.source)}", err=True)
     for sentence in choice.others:
         click.echo(f"  not {sentence}", err=True)
 

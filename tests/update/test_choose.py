@@ -5,10 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from update.conftest import VirtualBoard as Board
 
 from hupfast.choose import choose_bundle
+from hupfast.cli.update import update
 from hupfast.errors import DataError, HupfastError, NothingToDo, Refused, SourceError, UsageError
+from servers import misbehaving
 
 
 @pytest.fixture
@@ -31,6 +34,24 @@ def test_the_newest_that_fits(board: Board, stick: Path, name: str) -> None:
     assert choice.source == str(stick / "1.10.hup")
     assert any("3.0.hup: os 3.0 is for the board toaster" in sentence for sentence in choice.others)
     assert any("1.9.hup: its version 1.9 is not newer" in sentence for sentence in choice.others)
+
+
+def test_what_is_told_has_no_secret(board: Board, shelf: Any) -> None:
+    """Of an address that is taken, of an older one and of one that cannot be read, the query is not shown."""
+    files = {f"/{version}.hup": shelf.bundle(version).read_bytes() for version in ("1.9", "2.0")}
+    with misbehaving(files) as server:
+        names = [server.url(f"{name}.hup?token=s3cret") for name in ("1.9", "2.0", "none")]
+        choice = choose_bundle(names, root=board.root, allow_unsigned=True)
+        done = CliRunner().invoke(
+            update,
+            [*names, "--root", str(board.root), "--allow-unsigned", "--dry-run"],
+            standalone_mode=False,
+        )
+    assert choice.source == names[1]
+    assert len(choice.others) == 2
+    assert "s3cret" not in "".join(choice.others)
+    assert "2.0.hup?..." in done.stderr
+    assert "s3cret" not in done.output
 
 
 def test_several_names(board: Board, stick: Path) -> None:
@@ -88,10 +109,6 @@ def test_nothing_is_there(board: Board, tmp_path: Path, name: str) -> None:
 
 def test_an_update_from_a_stick(board: Board, stick: Path) -> None:
     """`hupfast update FOLDER/*.hup` installs it."""
-    from click.testing import CliRunner
-
-    from hupfast.cli.update import update
-
     done = CliRunner().invoke(
         update, [str(stick / "*.hup"), "--root", str(board.root), "--allow-unsigned"], standalone_mode=False
     )
