@@ -135,6 +135,12 @@ def _check_situation(machine: Machine, situation: Situation, manifest: Manifest)
 def _check_versions(machine: Machine, situation: Situation, manifest: Manifest, *, allow_downgrade: bool) -> None:
     for what, has in (("hupfast", _own_version()), ("system", machine.running_version(situation.running))):
         least = manifest.minimum_versions.get(what)
+        if least is not None and not has and not allow_downgrade:
+            raise Refused(
+                f"{manifest.name} {manifest.version} needs {what} {least} or later, and which one runs cannot be told:"
+                " neither the journal nor /etc/os-release (VERSION_ID) says; if it is new enough, --allow-downgrade"
+                " installs it nevertheless"
+            )
         if least is not None and has and version_key(has) < version_key(least):
             raise Refused(
                 f"{manifest.name} {manifest.version} needs {what} {least} or later, and this is {what} {has};"

@@ -121,6 +121,23 @@ def test_the_least_version_of_a_board(board: Board) -> None:
     assert board.update("2.0").outcome == "installed"
 
 
+def test_a_minimum_for_a_version_that_nobody_knows(board: Board, shelf: Any) -> None:
+    """A board that cannot tell what it runs may be too old: refused, unless the user says that it is not."""
+    bundle = shelf.bundle("2.0", minimum_versions={"system": "1.5"})
+    journal = board.journal()
+    journal.save(journal.state.with_slot("a", None))
+    for name in ("etc/os-release", "usr/lib/os-release"):
+        (board.root / name).unlink(missing_ok=True)
+    with pytest.raises(
+        Refused, match=r"needs system 1\.5 or later, .* cannot be told: .*VERSION_ID.*--allow-downgrade"
+    ):
+        board.update(bundle, dry_run=True)
+    assert board.update(bundle, dry_run=True, allow_downgrade=True).outcome == "planned"
+    put(board.root, "etc/os-release", b"VERSION_ID=1.5\n")
+    assert board.update(bundle, dry_run=True).outcome == "planned"
+    assert board.update("2.1", dry_run=True).outcome == "planned"
+
+
 def test_a_replayed_version_after_a_rollback(board: Board) -> None:
     """The board runs 1.0 again, and 2.0 was confirmed: 1.5 would be a step back, though not from what runs."""
     board.installed("2.0")
