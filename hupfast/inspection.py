@@ -54,12 +54,17 @@ def verify_bundle(
     for member in (*manifest.boot, *manifest.raw):
         for _ in bundle.boot_file(member):
             pass
-    image_size = _check_image(bundle, manifest.image, progress)
+    image_size = check_image(bundle, manifest.image, progress)
     _check_end(bundle)
     return Inspection(manifest, bundle.front.digest, key, image_size)
 
 
-def _check_image(bundle: Bundle, image: ImageMember, progress: "ProgressFunction | None") -> int:
+def check_image(bundle: Bundle, image: ImageMember, progress: "ProgressFunction | None" = None) -> int:
+    """
+    Decode the image of a bundle, whose manifest was accepted, and check every frame of it. Returns its raw size.
+
+    Raises: DataError and DigestError for the first thing that is wrong; SourceError.
+    """
     with bundle.image() as source:
         head = probe(source.peek(PROBE_SIZE))
         if (head.format, head.image_size, head.chunk_size) != ("chunked", image.image_size, image.chunk_size):
@@ -74,8 +79,6 @@ def _check_image(bundle: Bundle, image: ImageMember, progress: "ProgressFunction
         ) as run:
             _feed(run, source, progress)
             report = wait(run, progress)
-    if report.bytes_in != image.size:
-        raise DataError(f"{image.name} in the bundle {bundle.name} has bytes behind its last chunk")
     return int(report.image_size)
 
 

@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ from hupfast.errors import DataError, DigestError, HupfastError, Refused
 from hupfast.image import pack
 from hupfast.inspection import Inspection, verify_bundle
 from hupfast.keys import Key, read_key
+from hupfast.manifest import serialize_manifest
 from hupfast.signing import attach, export_manifest
+from hupfast.tar import BLOCK, END, make_header, padded
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,26 @@ def test_what_is_behind_the_image(signed: tuple[Path, Key], tmp_path: Path) -> N
     copy.write_bytes(path.read_bytes()[:-5000])
     with pytest.raises(DataError, match="cut short"):
         check(copy, key)
+
+
+@pytest.mark.parametrize("more", [b"x", bytes(1), bytes(4096), b"\x50\x2a\x4d\x18" + bytes(4), b"x" * (1 << 20)])
+def test_bytes_behind_the_last_chunk(signed: tuple[Path, Key], tmp_path: Path, more: bytes) -> None:
+    """An image that its signed manifest says to be longer than its table: the bytes there are nobody's."""
+    path, _ = signed
+    info = inspect_bundle(str(path))
+    image, data = info.manifest.image, path.read_bytes()
+    start = info.offsets[image.name]
+    longer = data[start : start + image.size] + more
+    manifest = serialize_manifest(replace(info.manifest, image=replace(image, size=len(longer))))
+    first = info.offsets[info.manifest.members[0].name] - BLOCK
+    made = b"".join(
+        make_header(name, len(part)) + part + bytes(padded(len(part)) - len(part))
+        for name, part in (("manifest.json", manifest), (image.name, longer))
+    )
+    cut = BLOCK + padded(len(manifest))
+    (tmp_path / "y.hup").write_bytes(made[:cut] + data[first : start - BLOCK] + made[cut:] + END)
+    with pytest.raises(DataError, match="behind the last chunk"):
+        check(tmp_path / "y.hup", allow_unsigned=True)
 
 
 def test_progress_is_told(signed: tuple[Path, Key]) -> None:

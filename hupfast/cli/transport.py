@@ -22,7 +22,7 @@ _OPTIONS = (
         metavar="FILE",
         help="How to log in: a line `bearer TOKEN` or `basic USER:PASSWORD` [default: the environment's HUPFAST_AUTH].",
     ),
-    click.option("--limit-rate", metavar="RATE", type=Size(), default=0, help="Bytes a second to download at most."),
+    click.option("--limit-rate", metavar="RATE", type=Size(), default=0, help="Bytes a second up or down at most."),
 )
 
 

@@ -1,8 +1,8 @@
 """
 Pushing a bundle: each member that the registry does not have yet, straight out of the .hup file, then the manifest.
 
-Only a bundle that can be given back to the byte is pushed: its headers, padding and end must be those that follow from
-its members' names and sizes.
+Only a bundle that is whole, to the last frame of its image, and that can be given back to the byte is pushed: its
+headers, padding and end must be those that follow from its members' names and sizes. Who has signed it is not asked.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from hupfast.bundle import MANIFEST, SIGNATURE, open_bundle
 from hupfast.engine import Progress
 from hupfast.errors import DataError, DigestError, UsageError
+from hupfast.inspection import check_image
 from hupfast.manifest import BootMember, Manifest
 from hupfast.oci.artifact import EMPTY, EMPTY_DIGEST, Layer, VirtualTar, serialize_artifact
 from hupfast.oci.reference import parse_reference
@@ -122,11 +123,12 @@ def _upload(registry: Registry, tar: VirtualTar, fd: int, show: ShowProgress) ->
 
 
 def _examine(path: str, show: ShowProgress) -> _Examined:
-    """Read the whole bundle: its layers with their digests, when it is one that can be given back."""
+    """Read the whole bundle: its layers with their digests, when it is whole, and one that can be given back."""
     import hashlib
 
     with open_bundle(path) as bundle:
         front, manifest = bundle.front, bundle.accept()
+        check_image(bundle, manifest.image, lambda now: show(replace(now, phase="unpack")))
     parts = [(MANIFEST, len(front.manifest))]
     parts += [(SIGNATURE, len(front.signature))] if front.signature is not None else []
     parts += [(member.name, member.size) for member in manifest.members]

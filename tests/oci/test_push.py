@@ -9,8 +9,9 @@ from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
-from registries import PASSWORD, USER, Registry, basic_auth, docker_registry, http_server
+from registries import PASSWORD, USER, Registry, basic_auth, docker_registry, http_server, make_certificate
 
+from hupfast.bundling import inspect_bundle
 from hupfast.errors import DataError, DigestError, SourceError, UsageError
 from hupfast.oci.push import push
 from hupfast.source.transport import Transport
@@ -114,6 +115,22 @@ def test_a_damaged_boot_file(registry: Registry, bundle: Path, tmp_path: Path) -
     assert len(registry.requests()) == before
 
 
+@pytest.mark.parametrize("part", ["first", "last"])
+def test_a_damaged_image(registry: Registry, bundle: Path, tmp_path: Path, part: str) -> None:
+    """Neither is one with a wrong byte in its chunk table or in its last frame."""
+    found = inspect_bundle(str(bundle))
+    offset = found.offsets["rootfs.img.zst"] + (100 if part == "first" else found.manifest.image.size - 10)
+    data = bytearray(bundle.read_bytes())
+    data[offset] ^= 1
+    damaged = tmp_path / "damaged.hup"
+    damaged.write_bytes(data)
+    before = len(registry.requests())
+    with pytest.raises(DataError) as caught:
+        push(str(damaged), f"oci://{registry.host}/wrong/os:1")
+    assert caught.value.exit_code == 5
+    assert len(registry.requests()) == before
+
+
 @pytest.mark.parametrize("what", ["folder", "none", "pipe"])
 def test_what_is_no_file(tmp_path: Path, what: str) -> None:
     """A bundle is read twice, so it must be a file."""
@@ -188,6 +205,50 @@ class _Breaking(_NoRegistry):
         self.end_headers()
 
 
+class _Leading(_NoRegistry):
+    """A registry over TLS that takes uploads somewhere else."""
+
+    place: str
+
+    def do_POST(self) -> None:
+        self.send_response(202)
+        self.send_header("Location", self.place)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+
+@pytest.mark.parametrize("way", ["absolute", "by a redirect"])
+def test_an_upload_that_leads_out_of_tls(bundle: Path, tmp_path: Path, way: str) -> None:
+    """What a registry over TLS is given is not sent in the clear; nothing arrives at the other place."""
+    certificate, key = make_certificate(tmp_path, "registry")
+    asked: list[str] = []
+
+    class Plain(_NoRegistry):
+        def do_PUT(self) -> None:
+            asked.append(self.path)
+            self.do_HEAD()
+
+        do_POST = do_PUT
+
+    class Server(_Leading):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            if way == "absolute" or "again" in self.path:
+                super().do_POST()
+                return
+            self.send_response(307)
+            self.send_header("Location", "/again")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    with http_server(Plain) as plain, http_server(Server, (certificate, key)) as host:
+        Server.place = f"http://{plain}/upload"
+        with pytest.raises(SourceError, match=r"takes no uploads where it says: .* is not https.*X-Forwarded-Proto"):
+            push(str(bundle), f"oci+https://{host}/os:1", transport=Transport(ca_file=str(certificate)))
+    assert asked == []
+
+
 def test_uploads_that_break_off_are_sent_again(bundle: Path) -> None:
     """Connections break in the middle of a body, used ones and new ones, and every blob arrives whole."""
 
@@ -212,7 +273,7 @@ def test_progress_goes_up_to_the_end(registry: Registry, bundle: Path) -> None:
         f"oci://{registry.host}/progress/os:1",
         progress=lambda now: seen.append((now.phase, now.done, now.total)),
     )
-    for phase in ("check", "push"):
+    for phase in ("unpack", "check", "push"):
         done = [at for name, at, _ in seen if name == phase]
         assert done == sorted(done)
         assert done[-1] == next(total for name, _, total in reversed(seen) if name == phase)
