@@ -108,7 +108,8 @@ def check_word(value: object, what: str) -> str:
     """
     if not isinstance(value, str) or not _WORD.fullmatch(value):
         raise DataError(
-            f"{what} is {value!r}: it must be 1 to 64 letters, digits and . _ + ~ -, and begin with a letter or digit"
+            f"{what} is {value!r:.100}: it must be 1 to 64 letters, digits and . _ + ~ -, and begin with a letter or"
+            " digit"
         )
     return value
 
@@ -120,7 +121,7 @@ def check_member_name(name: object) -> str:
     No absolute path, no "." or "..", no empty part, no control character, nothing that FAT forbids.
     """
     if not isinstance(name, str) or not 0 < len(name.encode("utf-8", "replace")) <= 255:
-        raise DataError(f"the member name {name!r} is not a text of 1 to 255 bytes")
+        raise DataError(f"the member name {name!r:.300} is not a text of 1 to 255 bytes")
     for part in name.split("/"):
         if part in ("", ".", ".."):
             raise DataError(f"the member name {name!r} is absolute or leaves its place")
@@ -256,7 +257,7 @@ class _Object:
     def number(self, key: str, least: int) -> int:
         value = self.take(key)
         if type(value) is not int or not least <= value < 1 << 62:
-            raise DataError(f"{self._what}: {key!r} is {value!r}, not a number from {least} on")
+            raise DataError(f"{self._what}: {key!r} is {value!r:.100}, not a number from {least} on")
         return value
 
     def digest(self, key: str) -> bytes:
@@ -267,7 +268,7 @@ class _Object:
 
     def finish(self) -> None:
         if self._rest:
-            raise DataError(f"{self._what} has the unknown key {next(iter(self._rest))!r}")
+            raise DataError(f"{self._what} has the unknown key {next(iter(self._rest))!r:.100}")
 
 
 def _boot_member(value: object, index: int) -> BootMember:

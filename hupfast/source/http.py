@@ -7,8 +7,9 @@ A client for HTTP/1.1: one request, one answer, over connections that stay open 
             got = response.readinto(memory)
 
 It is built on http.client and ssl of the standard library: 4.9 MB with all that they import, less than libcurl.
-What it adds: redirects, proxies, logging in, time-outs that tell connecting from silence, a limit for bytes a
-second, and errors in words. It does not try again: see retry.py for that, whose Temporary it raises.
+What it adds: redirects, proxies, logging in, time-outs that tell connecting from silence, bounds for what is no body
+(wire.py), a limit for bytes a second, and errors in words. It does not try again: see retry.py for that, whose
+Temporary it raises.
 """
 
 from __future__ import annotations

@@ -47,6 +47,8 @@ def test_what_an_address_names(text: str, api: str, wanted: str) -> None:
         "oci://example.org:0/os:1",
         "oci://example.org:70000/os:1",
         "oci://exa mple.org/os:1",
+        "oci://a..b/n:t",
+        f"oci://{'a' * 64}/n:t",
         "oci://example.org\r\nX: y/os:1",
         "oci://example.org/os@sha256:12",
         "oci://example.org/os@sha512:" + "0" * 128,

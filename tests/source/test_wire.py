@@ -109,6 +109,19 @@ def test_what_comes_too_slowly(answer):
     assert time.monotonic() - start < 5
 
 
+@pytest.mark.parametrize(
+    ("pause", "reason"), [(0.0, f"more than {LIMIT} bytes"), (0.02, r"no connection within 0\.2 s")]
+)
+def test_a_proxy_without_an_end(monkeypatch, pause, reason):
+    """What a proxy says to CONNECT is bounded as well."""
+    answer = endless(b"HTTP/1.1 200 OK\r\n", b"X: y\r\n" * (1 if pause else 500), pause)
+    with raw_server(lambda request: answer()) as server, HttpClient(Transport(connect_timeout=0.2)) as client:
+        monkeypatch.setenv("https_proxy", server.url())
+        with pytest.raises(SourceError, match=reason):
+            client.open("GET", "https://host.example/f")
+        assert server.requests[0].startswith(b"CONNECT host.example:443 ")
+
+
 def test_a_body_may_come_slowly():
     """Its bytes have the time-out each, also behind a head that took some of it."""
 
