@@ -77,7 +77,7 @@ def _files(root: Path) -> Iterator[tuple[str, Path, int]]:
                 yield hashlib.sha256(os.fsencode(path)).hexdigest(), path, status.st_size
 
 
-def _stage(root: Path, folder: Path, size: int) -> None:
+def stage(root: Path, folder: Path, size: int) -> None:
     """Copy files from below root into folder, until `size` bytes are there."""
     copied = 0
     for _, path, length in sorted(_files(root)):
@@ -122,7 +122,7 @@ def _build(folder: Path, size: int) -> None:
         raise BenchmarkError(f"the image cannot be built: {absent}")
     folder.mkdir(parents=True)
     raw, staged = folder / "image.img", folder / "files"
-    _stage(Path("/usr"), staged, int(size * (SHARE if size >= SMALL else 0.4)))
+    stage(Path("/usr"), staged, int(size * (SHARE if size >= SMALL else 0.4)))
     with raw.open("wb") as file:
         file.truncate(size)
     fixed = "6e0b1f0c-9d1f-4f0e-8a57-000000000001"
