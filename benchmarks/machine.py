@@ -14,6 +14,7 @@ PACKAGES = {
     "mkfs.ext4": "e2fsprogs",
     "nbdfuse": "libnbd-bin",
     "nbdkit": "nbdkit",
+    "nginx": "nginx-light",
     "zstd": "zstd",
 }
 """Programs that the benchmarks call, and the Debian package of each."""
