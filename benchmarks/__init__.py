@@ -3,12 +3,14 @@ What writing an image costs, measured beside the other tools in one run on one m
 
 `python -m benchmarks` (or `make bench`) compares, and judges the targets. `pytest benchmarks` times small
 parts of the Python API. `python -m benchmarks.chunk_size` gives the table from which the default chunk size
-is chosen.
+is chosen, `benchmarks.deltas` how much of a new image a board has to fetch, `benchmarks.http_memory` what a client
+for HTTP costs.
 
 How one run goes: images.py builds the image once, install.py a release build of hupfast, device.py offers the
 devices, contenders.py knows the command lines, measure.py runs one of them through launch.py inside a memory
 group of cgroup.py, rounds.py repeats and checks every target bit by bit, and stats.py, targets.py and
-report.py say what came out.
+report.py say what came out. What comes over http is in streams.py, with the server of web.py and the board of
+board.py; fetched.py counts what the server has sent.
 """
 
 import sys

@@ -1,7 +1,7 @@
 """
 Measure hupfast beside its peers:
 
-    python -m benchmarks [--quick] [--rounds N] [--no-card] [--only NAME,...]
+    python -m benchmarks [--quick] [--rounds N] [--no-card] [--no-fast] [--no-streams] [--only NAME,...]
 
 Exit status: 0 every target is met; 1 the benchmark could not be run; 2 wrong usage; 3 a target is missed;
 4 none is missed, but some could not be measured, and the table says why. `--quick` judges nothing: 0, or 3
@@ -13,15 +13,17 @@ import os
 import signal
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import cgroup, device, images, install, machine, report, rounds
+from benchmarks import cgroup, device, fetched, images, install, machine, report, rounds, web
+from benchmarks.board import board
 from benchmarks.contenders import BASELINE, PROBE_READ, PROBE_WRITE, Contender, contenders
 from benchmarks.machine import BenchmarkError
 from benchmarks.stats import summaries
+from benchmarks.streams import BOARD, STREAM, Served, bundle, streams
 from benchmarks.targets import Judge, Verdict
 
 DIRECTORY = install.TREE / "build" / "bench"
@@ -45,6 +47,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
         help="measure on the simulated card too",
     )
     add("--fast", action=argparse.BooleanOptionalAction, default=True, help="measure on the fast device")
+    add("--streams", action=argparse.BooleanOptionalAction, default=True, help="measure what comes over http")
     add("--limits", action=argparse.BooleanOptionalAction, default=True, help="also in small memory groups")
     add("--card-rate", type=float, default=40, metavar="MB", help="megabytes a second of the card (40)")
     add(
@@ -72,9 +75,10 @@ def wanted(everybody: Sequence[Contender], only: str | None, *, limits: bool = T
     names = tuple(name.strip() for name in only.split(",") if name.strip())
     always = {BASELINE, PROBE_READ, PROBE_WRITE}
     chosen = [each for each in everybody if each.name in always or each.name.startswith(names)]
-    if len(chosen) == len(always):
+    if not any(each.name.startswith(names) for each in everybody):
         raise BenchmarkError(f"--only {only} names nobody of: {', '.join(each.name for each in everybody)}")
-    return chosen
+    needed = {each.against for each in chosen}
+    return [each for each in everybody if each in chosen or each.name in needed]
 
 
 def program(options: argparse.Namespace) -> tuple[Path | None, str]:
@@ -106,7 +110,7 @@ def _terminated(_: int, __: FrameType | None) -> None:
 
 def measure(options: argparse.Namespace, runner: rounds.Rounds, chosen: Sequence[Contender]) -> dict[str, str]:
     """All runs on all devices. Returns, for each device that could not be had, why."""
-    able = [each for each in chosen if not each.absent]
+    able = [each for each in chosen if not each.absent and not each.where]
     free = [each for each in able if each.limit is None]
     size, without = options.size << 20, {}
     with _working_folder(options.dir) as folder:
@@ -121,6 +125,46 @@ def measure(options: argparse.Namespace, runner: rounds.Rounds, chosen: Sequence
             with device.card(folder, size, int(options.card_rate * 1e6), options.card_zeroes) as card:
                 runner.run(card, free, options.card_rounds)
     return without
+
+
+def serve(options: argparse.Namespace, built: images.Images, hupfast: Path | None, stack: ExitStack) -> Served:
+    """A web server with a bundle of the image, for as long as the stack lasts."""
+    if not options.streams or hupfast is None or built.chunked3 is None:
+        return Served(None, None, hupfast, "")
+    why = web.web_missing()
+    if why:
+        return Served(None, None, hupfast, why)
+    made = bundle(built.chunked3, built.chunked3.with_suffix(".hup"), "2.0", hupfast)
+    server = stack.enter_context(web.serve(options.dir, options.dir / f"web-{os.getpid()}"))
+    return Served(server, made, hupfast, "")
+
+
+def measure_streams(
+    options: argparse.Namespace, runner: rounds.Rounds, chosen: Sequence[Contender], served: Served
+) -> list[fetched.Fetch]:
+    """All runs that read from a web server, and those from a file beside them. Returns what updates fetched."""
+    size, whole = options.size << 20, runner.images.whole_sha256
+    able = [each for each in chosen if each.where and not each.absent]
+    with _working_folder(options.dir) as folder:
+        if any(each.where == STREAM for each in able):
+            with device.fast(folder, size, STREAM) as fast:
+                _both(runner, fast, able, options.rounds)
+        if any(each.where == BOARD for each in able):
+            with board(folder, size) as virtual:
+                _both(runner, virtual, able, options.rounds)
+        if options.only or not (served.server and served.bundle and served.program):
+            return []
+        with board(folder, size) as virtual:
+            fetches = fetched.Fetches(virtual, served.program, served.server, rounds.to_stderr)
+            fetched.measure(fetches, served.bundle, whole, runner.images.raw.parent, size)
+            return fetches.results
+
+
+def _both(runner: rounds.Rounds, target: device.Target, able: Sequence[Contender], count: int) -> None:
+    """The timed rounds and the cold one, of those that are in this target's table."""
+    mine = [each for each in able if each.where == target.name]
+    runner.run(target, mine, count)
+    runner.run(target, mine, 1, cold=True)
 
 
 def status(verdicts: Sequence[Verdict], *, quick: bool, failed: bool) -> int:
@@ -152,10 +196,15 @@ def bench(options: argparse.Namespace) -> int:
             built = install.pack(built, hupfast)
         except BenchmarkError as error:
             say(f"warning: {error}")
-    everybody = contenders(built, hupfast, why, no_groups=None if hierarchy else str(groups))
-    chosen = wanted(everybody, options.only, limits=options.limits)
-    runner = rounds.Rounds(built, hierarchy, say)
-    without = measure(options, runner, chosen)
+    with ExitStack() as stack:
+        served = serve(options, built, hupfast, stack)
+        everybody = contenders(built, hupfast, why, no_groups=None if hierarchy else str(groups))
+        if options.streams:
+            everybody += streams(built, served, why)
+        chosen = wanted(everybody, options.only, limits=options.limits)
+        runner = rounds.Rounds(built, hierarchy, say)
+        without = measure(options, runner, chosen)
+        fetches = measure_streams(options, runner, chosen, served) if options.streams else []
 
     table = summaries(runner.samples)
     names = {each.name for each in chosen}
@@ -167,8 +216,12 @@ def bench(options: argparse.Namespace) -> int:
         absent=reasons,
         devices=without,
         excluded={each.name for each in everybody} - names,
+        fetches=fetches,
+        no_fetches=why or served.absent,
     )
-    verdicts = judge.verdicts(fast=options.fast, card=options.card)
+    verdicts = judge.verdicts(
+        fast=options.fast, card=options.card, streams=options.streams, fetched=options.streams and not options.only
+    )
     facts["memory_counted_by"] = f"cgroup v{hierarchy.version}" if hierarchy else f"polling /proc: {groups}"
     result = report.document(
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
@@ -179,10 +232,12 @@ def bench(options: argparse.Namespace) -> int:
         summaries=table,
         samples=runner.samples,
         verdicts=verdicts,
+        fetches=fetches,
     )
-    print(report.text(result, chosen, table, verdicts, without, judged=not options.quick))
+    print(report.text(result, chosen, table, verdicts, without, fetches, judged=not options.quick))
     print(f"\nsaved as {report.save(options.dir, result)}")
     failed = any(each.failure and name.startswith("hupfast-") for (_, name), each in table.items())
+    failed = failed or any(each.failure for each in fetches)
     return status(verdicts, quick=options.quick, failed=failed)
 
 

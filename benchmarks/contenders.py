@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from benchmarks.device import Device
+from benchmarks.device import Target
 from benchmarks.images import Images
 from benchmarks.machine import missing
 
@@ -35,17 +35,22 @@ class Contender:
     checked: what the device holds afterwards: the "whole" image, its "mapped" blocks, or "" for nothing new.
     refilled: whether the device has its old content before. The read probe finds what the last run left.
     limit: bytes of its memory group, None for no limit. absent: why it cannot run here.
+    where: "" for the devices, else the name of the table that it belongs to (streams.py). against: the contender of
+    that table that it is held against. ends: the exit status that it must have.
     """
 
     name: str
     title: str
-    stages: Callable[[Device, Pattern], Stages]
+    stages: Callable[[Target, Pattern], Stages]
     source: Path | None
     checked: str = "whole"
     refilled: bool = True
     limit: int | None = None
     absent: str | None = None
     discard_output: bool = False
+    where: str = ""
+    against: str = ""
+    ends: int = 0
 
     @property
     def is_hupfast(self) -> bool:
@@ -58,7 +63,7 @@ class Contender:
 
 
 def _probe(what: str, size: int) -> Contender:
-    def stages(device: Device, pattern: Pattern) -> Stages:
+    def stages(device: Target, pattern: Pattern) -> Stages:
         sizes = ["--size", str(size), "--block", str(pattern.block), "--depth", str(pattern.depth)]
         return [[sys.executable, "-m", "benchmarks.direct", what, str(device.path), *sizes]]
 
@@ -67,7 +72,7 @@ def _probe(what: str, size: int) -> Contender:
 
 
 def _hupfast(name: str, title: str, program: Path | None, image: Path | None, absent: str, *options: str) -> Contender:
-    def stages(device: Device, _: Pattern) -> Stages:
+    def stages(device: Target, _: Pattern) -> Stages:
         return [[str(program), "write", "--yes", "--json", *options, str(image), str(device.path)]]
 
     reason = None if program and image else absent or "this form of the image could not be made"
@@ -75,14 +80,14 @@ def _hupfast(name: str, title: str, program: Path | None, image: Path | None, ab
 
 
 def _piped(name: str, image: Path, *options: str) -> Contender:
-    def stages(device: Device, _: Pattern) -> Stages:
+    def stages(device: Target, _: Pattern) -> Stages:
         return [["zstd", "-q", "-dc", str(image)], ["dd", "bs=4M", *options, f"of={device.path}"]]
 
     return Contender(name, f"zstd -dc | dd bs=4M {' '.join(options)}", stages, image, absent=missing("zstd"))
 
 
 def _bmaptool(images: Images, with_bmap: bool) -> Contender:
-    def stages(device: Device, _: Pattern) -> Stages:
+    def stages(device: Target, _: Pattern) -> Stages:
         how = ["--bmap", str(images.bmap)] if with_bmap else ["--nobmap"]
         return [["bmaptool", "-q", "copy", *how, str(images.zst), str(device.path)]]
 
@@ -109,7 +114,7 @@ def hupfast_runs(images: Images, program: Path | None, absent: str) -> list[Cont
 def peers(images: Images) -> list[Contender]:
     """The other tools, as their manuals say to use them."""
 
-    def plain(device: Device, _: Pattern) -> Stages:
+    def plain(device: Target, _: Pattern) -> Stages:
         script = Path(__file__).with_name("plain.py")
         return [[sys.executable, str(script), str(images.zst), str(device.path)]]
 
@@ -130,7 +135,7 @@ def contenders(images: Images, program: Path | None, absent: str, *, no_groups: 
     The read probe comes right after a run of hupfast, so that it reads the slot as read-back found it.
     """
 
-    def decode(_: Device, __: Pattern) -> Stages:
+    def decode(_: Target, __: Pattern) -> Stages:
         return [["zstd", "-q", "-dc", str(images.zst)]]
 
     baseline = Contender(

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 from benchmarks.direct import digest, write_all
 from benchmarks.machine import BenchmarkError, missing, run
@@ -48,12 +49,24 @@ class Counters:
         )
 
 
+class Target(Protocol):
+    """What is written to: a device, or the slots of a board. name: of the table that its rows are in."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def path(self) -> Path: ...
+    def counters(self) -> Counters: ...
+    def refill(self) -> None: ...
+    def digest(self, ranges: tuple[tuple[int, int], ...]) -> str: ...
+
+
 @dataclass(frozen=True)
 class Device:
     """
     A loop device to write to.
 
-    path: the device. backing: the file that holds its bytes in the end. name: "fast" or "card".
+    path: the device. backing: the file that holds its bytes in the end. name: "fast", "card", or what it is used for.
     rate: bytes a second that it was made for, None for as fast as it goes.
     """
 
@@ -117,13 +130,13 @@ def _loop(path: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def fast(directory: Path, size: int) -> Iterator[Device]:
-    """The fast device: as fast as the disk below `directory`."""
+def fast(directory: Path, size: int, name: str = "fast") -> Iterator[Device]:
+    """The fast device: as fast as the disk below `directory`. name: of the table that its rows are in."""
     backing = directory / "fast.bin"
     with ExitStack() as stack:
         stack.callback(backing.unlink, missing_ok=True)
         _allocate(backing, size)
-        yield Device("fast", stack.enter_context(_loop(backing)), backing, size)
+        yield Device(name, stack.enter_context(_loop(backing)), backing, size)
 
 
 def _until(condition: Callable[[], bool], what: str, seconds: float = 10) -> None:

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.contenders import BASELINE, MIB, PROBE_READ, PROBE_WRITE, Contender
+from benchmarks.fetched import Fetch
 from benchmarks.rounds import Sample
 from benchmarks.stats import Spread, Summary, needed, rate
+from benchmarks.streams import BOARD, STREAM
 from benchmarks.targets import Table, Verdict
 
 FORMAT = 1
@@ -62,20 +64,20 @@ def _row(contender: Contender, found: Summary | None, ideal: float | None, size:
         mebibytes(found.tree),
         mebibytes(found.anonymous),
         mebibytes(found.cache if found.cache is not None else found.cache_warm),
-        mebibytes(found.written.median),
+        mebibytes(found.written.median) if found.device != BOARD else "-",
         _remark(found, size),
     ]
 
 
-def _ideal(found: Summary | None, summaries: Table, size: int, zeroes: str) -> float | None:
+def _ideal(found: Summary | None, against: str, summaries: Table, size: int, zeroes: str) -> float | None:
     """
     The seconds that a wall is held against: what decoding takes on the fast device, what writing takes on
-    the card.
+    the card, what the contender `against` takes elsewhere.
     """
     if found is None:
         return None
-    if found.device == "fast":
-        base = summaries.get((found.device, BASELINE))
+    if found.device != "card":
+        base = summaries.get((found.device, BASELINE if found.device == "fast" else against or found.contender))
         return base.wall.median if base and not base.failure else None
     probe = summaries.get((found.device, PROBE_WRITE))
     speed = rate(probe, size) if probe else None
@@ -84,22 +86,51 @@ def _ideal(found: Summary | None, summaries: Table, size: int, zeroes: str) -> f
 
 def device_table(device: str, contenders: Sequence[Contender], summaries: Table, *, size: int, zeroes: str) -> str:
     """What everybody needed on one device. Contenders that were not meant to run there have no row."""
-    against = "x zstd" if device == "fast" else "x ideal"
+    against = {"fast": "x zstd", "card": "x ideal"}.get(device, "x file")
     head = ["", "wall s", against, "CPU s", "process", "tree", "anon", "cache", "written", ""]
     rows = []
     for each in contenders:
         found = summaries.get((device, each.name))
+        if (each.where or device) != device:
+            continue
         if found or (each.absent and (device == "fast" or each.limit is None)):
-            rows.append(_row(each, found, _ideal(found, summaries, size, zeroes), size))
+            rows.append(_row(each, found, _ideal(found, each.against, summaries, size, zeroes), size))
     return table(head, rows)
 
 
 LEGEND = """\
 wall: median of the rounds (smallest-largest). x zstd: against `zstd -dc > /dev/null` in the same rounds;
 x ideal: against the bytes that it wrote, at the rate of plain O_DIRECT writes in the same rounds.
+x file: against the same from a file in the same rounds; the server's processor time is in the wall, and only there.
 CPU: user and system of all its processes. In MiB: process: peak resident memory of its largest process;
 tree: of all together, as polled; anon: peak of allocated memory; cache: page cache that it made grow, with
 its source not cached before (rows with a memory limit: cached); written: what the kernel saw it write."""
+
+
+FETCH_LEGEND = """\
+fetched: what left nginx, all runs of the update together, with the heads of its answers. When hupfast was killed:
+unread: of that, what was in its socket; unsent: what nginx had counted as sent, but was still in its own. told: by
+--dry-run, with the boot files. Sizes in MiB. The changed images are made by mkfs.ext4 -d, as it comes;
+`python -m benchmarks.deltas` compares other ways."""
+
+
+def fetch_table(fetches: Sequence[Fetch]) -> str:
+    """What updates took from the server."""
+    head = ["", "bundle", "fetched", "x bundle", "told", "unread", "unsent", "requests", ""]
+    rows = [
+        [
+            each.title,
+            mebibytes(each.bundle),
+            mebibytes(each.left),
+            f"{each.ratio:.3f}",
+            mebibytes(each.told),
+            *(mebibytes(size) if each.cuts else "-" for size in (each.unread, each.unsent)),
+            str(each.requests),
+            each.failure,
+        ]
+        for each in fetches
+    ]
+    return table(head, rows)
 
 
 def verdict_table(verdicts: Sequence[Verdict]) -> str:
@@ -108,7 +139,7 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
     for verdict in verdicts:
         goal = verdict.goal
         unit = "" if goal.unit == "x" else f" {goal.unit}"
-        digits = 2 if goal.unit == "x" else 1
+        digits = {"x": 2, "B": 0}.get(goal.unit, 1)
         value = "-" if verdict.value is None else f"{verdict.value:.{digits}f}{unit}"
         remark = verdict.detail or verdict.reason
         if goal.wanted is not None and verdict.value is not None:
@@ -120,6 +151,8 @@ def verdict_table(verdicts: Sequence[Verdict]) -> str:
 DEVICES = {
     "fast": "Fast device: a loop device with direct I/O over a file that is all allocated",
     "card": "Simulated card: nbdkit's rate filter below nbdfuse below a loop device with direct I/O",
+    STREAM: "hupfast write from a file and from nginx on loopback, onto the fast device",
+    BOARD: "hupfast update of a virtual board from a file and from nginx on loopback",
 }
 
 
@@ -129,6 +162,7 @@ def text(
     summaries: Table,
     verdicts: Sequence[Verdict],
     without: dict[str, str],
+    fetches: Sequence[Fetch],
     *,
     judged: bool,
 ) -> str:
@@ -153,6 +187,8 @@ def text(
         elif name in without:
             parts.append(f"{title}\n\nabsent: {without[name]}")
     parts.append(LEGEND)
+    if fetches:
+        parts.append(f"Bytes that updates fetch\n\n{fetch_table(fetches)}\n\n{FETCH_LEGEND}")
     if judged and verdicts:
         parts.append(f"Targets\n\n{verdict_table(verdicts)}")
     elif not judged:
@@ -184,6 +220,7 @@ def document(
     summaries: Table,
     samples: Sequence[Sample],
     verdicts: Sequence[Verdict],
+    fetches: Sequence[Fetch],
 ) -> dict[str, Any]:
     """Everything that was measured, in bytes and seconds, for a JSON file."""
     return {
@@ -195,6 +232,7 @@ def document(
         "contenders": {each.name: {"title": each.title, "absent": each.absent} for each in contenders},
         "summaries": [asdict(each) for each in summaries.values()],
         "targets": [_verdict(verdict) for verdict in verdicts],
+        "fetches": [asdict(each) for each in fetches],
         "samples": [asdict(sample) for sample in samples],
     }
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.cgroup import Hierarchy
 from benchmarks.contenders import Contender, Pattern
-from benchmarks.device import Counters, Device
+from benchmarks.device import Counters, Target
 from benchmarks.images import Images
 from benchmarks.measure import Usage, measure
 
@@ -61,11 +61,11 @@ def report_of(stdout: str) -> dict[str, Any]:
     return inner if isinstance(inner, dict) else document
 
 
-def failure_of(usage: Usage) -> str:
-    """Why a run has failed, or an empty string."""
+def failure_of(usage: Usage, good: int = 0) -> str:
+    """Why a run has failed, or an empty string. good: the exit status of one that has not."""
     if usage.oom_kills:
         return "killed: out of memory"
-    if any(usage.statuses):
+    if any(status != good for status in usage.statuses):
         lines = usage.stderr.strip().splitlines() or ["no message"]
         codes = ", ".join(map(str, usage.statuses))
         return f"exit {codes}: {report_of(usage.stdout).get('error', lines[-1])}"
@@ -87,7 +87,7 @@ class Rounds:
         self.pattern = Pattern()
         self.samples: list[Sample] = []
 
-    def run(self, device: Device, contenders: list[Contender], rounds: int, *, cold: bool = False) -> None:
+    def run(self, device: Target, contenders: list[Contender], rounds: int, *, cold: bool = False) -> None:
         """Everybody, `rounds` times. Who failed once is not asked again."""
         failed: set[str] = set()
         for number in range(rounds):
@@ -102,7 +102,7 @@ class Rounds:
                 outcome = sample.failure or f"{sample.usage.wall:.2f} s"
                 self.say(f"{device.name} {state} {contender.title}: {outcome}")
 
-    def _once(self, device: Device, contender: Contender, number: int, cold: bool) -> Sample:
+    def _once(self, device: Target, contender: Contender, number: int, cold: bool) -> Sample:
         """One run, from the device's old content to the check of what it holds now."""
         if contender.refilled:
             device.refill()
@@ -117,13 +117,13 @@ class Rounds:
             discard_output=contender.discard_output,
         )
         counters = device.counters().since(before)
-        failure = failure_of(usage) or self._wrong(device, contender)
+        failure = failure_of(usage, contender.ends) or self._wrong(device, contender)
         report = report_of(usage.stdout)
         if contender.is_hupfast and report.get("block") and report.get("depth"):
             self.pattern = Pattern(int(report["block"]), int(report["depth"]))
         return Sample(contender.name, device.name, number, cold, usage, counters, report, failure)
 
-    def _wrong(self, device: Device, contender: Contender) -> str:
+    def _wrong(self, device: Target, contender: Contender) -> str:
         """What is wrong with the bytes that the device holds, or an empty string."""
         if contender.checked == "whole":
             right = device.digest(self.images.ranges) == self.images.whole_sha256

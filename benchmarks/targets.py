@@ -8,14 +8,25 @@ The targets of hupfast, as ratios within one run on one machine.
     both          peak of the process / page cache grown     at most 32 MiB / 4 MiB
     fast device   wall in a memory group of 40 MiB           at most 1.05 x without
     both          what read-back adds                        at most 1.1 x reading the slot once
+    stream        wall of `hupfast write http://...`         at most 1.10 x the same image from a file
+    board         peak of `hupfast update https://...`       at most 40 MiB
+    board         page cache grown                           at most 4 MiB
+    fetched       an update that was killed several times    at most 1.02 x the bundle, all that left the server
+    fetched       what --dry-run tells                       to the byte what the image then takes
+    fetched       what the server sends                      at most 64 KiB more: one read of a bundle's head
+
+https has no target in time: the server encrypts every byte on the processors that hupfast runs on. Nor has an update
+over http: it also reads the running slot, to copy from it what need not be fetched.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 from benchmarks.contenders import BASELINE, MIB, PROBE_READ, PROBE_WRITE
+from benchmarks.fetched import Fetch
 from benchmarks.stats import Summary, needed, rate
+from benchmarks.streams import BOARD, STREAM
 
 ZST, CHUNKED = "hupfast-zst", "hupfast-chunked3"
 """The two runs of hupfast that the targets speak of: the same compression level, without read-back."""
@@ -29,7 +40,7 @@ class Goal:
     One target for one contender.
 
     measured(contender): the value, and the two numbers that it comes from as text; raises Unmeasured.
-    unit: of value and bounds: "x" for a ratio, or "MiB". wanted: a stricter bound that is not required.
+    unit: of value and bounds: "x" for a ratio, "MiB", or "B". wanted: a stricter bound that is not required.
     second: the other run of hupfast that is needed, if there is one.
     """
 
@@ -82,6 +93,7 @@ class Judge:
     absent: contender -> why it did not run. devices: device -> why there was none.
     excluded: contenders that the user left out; so are their targets.
     zeroes: how the card treats zeroes, "data" or "free". size: bytes of the image.
+    fetches: what updates took from the server; no_fetches: why there are none.
     """
 
     def __init__(
@@ -93,6 +105,8 @@ class Judge:
         absent: Mapping[str, str] | None = None,
         devices: Mapping[str, str] | None = None,
         excluded: Collection[str] = (),
+        fetches: Sequence[Fetch] = (),
+        no_fetches: str = "",
     ) -> None:
         self.table = table
         self.size = size
@@ -100,6 +114,8 @@ class Judge:
         self.absent = absent or {}
         self.devices = devices or {}
         self.excluded = excluded
+        self.fetches = {each.name: each for each in fetches}
+        self.no_fetches = no_fetches
 
     def summary(self, device: str, name: str) -> Summary:
         """The summary of a contender that ran well, else Unmeasured."""
@@ -141,19 +157,51 @@ class Judge:
         added = verified.wall.median - plain.wall.median
         return added / read, f"{added:.2f} s / {read:.2f} s"
 
-    def _peak(self, name: str) -> tuple[float, str]:
-        return self.summary("fast", name).resident / MIB, "resident, whole process"
+    def _from_file(self, device: str, name: str) -> tuple[float, str]:
+        ours, file = self.summary(device, name), self.summary(device, name.replace("http", "file"))
+        return ours.wall.median / file.wall.median, f"{ours.wall.median:.2f} s / {file.wall.median:.2f} s"
 
-    def _cache(self, name: str) -> tuple[float, str]:
-        summary = self.summary("fast", name)
+    def _fetch(self, name: str) -> Fetch:
+        """What an update fetched that ran well, else Unmeasured."""
+        found = self.fetches.get(name)
+        if found is None:
+            raise Unmeasured(self.no_fetches or f"{name} did not run")
+        if found.failure:
+            raise Unmeasured(f"{name}: {found.failure}", failed=True)
+        return found
+
+    def _share(self, name: str) -> tuple[float, str]:
+        found = self._fetch(name)
+        return found.ratio, f"{found.left} B / {found.bundle} B, {found.unread} B of it not read"
+
+    def _told(self, name: str) -> tuple[float, str]:
+        found = self._fetch(name)
+        if found.told is None or found.taken is None:
+            raise Unmeasured("nobody asked --dry-run")
+        return abs(found.taken - found.told), f"{found.taken} B - {found.told} B"
+
+    def _more(self, name: str) -> tuple[float, str]:
+        found = self._fetch(name)
+        if found.told is None:
+            raise Unmeasured("nobody asked --dry-run")
+        return found.body - found.told, f"{found.body} B - {found.told} B"
+
+    def _peak(self, device: str, name: str) -> tuple[float, str]:
+        return self.summary(device, name).resident / MIB, "resident, whole process"
+
+    def _cache(self, device: str, name: str) -> tuple[float, str]:
+        summary = self.summary(device, name)
         if summary.cache is None:
             raise Unmeasured("no run with a cold source")
         grown = "charged to its memory group" if summary.anonymous is not None else "grown on the whole machine"
         return summary.cache / MIB, f"source cold, {grown}"
 
-    def verdicts(self, *, fast: bool = True, card: bool = True) -> list[Verdict]:
+    def verdicts(
+        self, *, fast: bool = True, card: bool = True, streams: bool = True, fetched: bool = True
+    ) -> list[Verdict]:
         """Every target whose contenders were not left out."""
         goals = [*(self._on_fast_device() if fast else ()), *(self._on_card() if card else ())]
+        goals += [*(self._over_http() if streams else ()), *(self._fetched() if fetched else ())]
         return [self._judge(goal) for goal in goals if not self._left_out(goal)]
 
     def _left_out(self, goal: Goal) -> bool:
@@ -162,6 +210,7 @@ class Judge:
     def _on_fast_device(self) -> Iterator[Goal]:
         wall, cpu = partial(self._wall, "fast"), partial(self._cpu, "fast")
         read_back = partial(self._read_back, "fast")
+        peak, cache = partial(self._peak, "fast"), partial(self._cache, "fast")
         yield Goal("fast device, ordinary .zst: wall / zstd", ZST, 1.15, wall)
         yield Goal("fast device, chunked: wall / zstd", CHUNKED, 0.85, wall, wanted=0.75)
         for name in (ZST, CHUNKED):
@@ -183,8 +232,8 @@ class Judge:
             )
         for name in (ZST, CHUNKED, f"{ZST}-verify", f"{CHUNKED}-verify"):
             short = name.removeprefix("hupfast-")
-            yield Goal(f"{short}: peak memory", name, 32, self._peak, "MiB")
-            yield Goal(f"{short}: page cache grown", name, 4, self._cache, "MiB")
+            yield Goal(f"{short}: peak memory", name, 32, peak, "MiB")
+            yield Goal(f"{short}: page cache grown", name, 4, cache, "MiB")
 
     def _on_card(self) -> Iterator[Goal]:
         cpu, read_back = partial(self._cpu, "card"), partial(self._read_back, "card")
@@ -193,6 +242,23 @@ class Judge:
             yield Goal(f"card, {short}: wall / ideal", name, 1.03, self._card)
             yield Goal(f"card, {short}: CPU / zstd", name, 1.15, cpu)
             yield Goal(f"card, {short}: read-back adds / one read", name, 1.1, read_back, second=f"{name}-verify")
+
+    def _over_http(self) -> Iterator[Goal]:
+        write = partial(self._from_file, STREAM)
+        for name, words in (("hupfast-http", ""), ("hupfast-http-verify", ", read back")):
+            second = name.replace("http", "file")
+            yield Goal(f"write over http{words}: wall / from a file", name, 1.1, write, second=second)
+        yield Goal("update over https: peak memory", "hupfast-update-https", 40, partial(self._peak, BOARD), "MiB")
+        for how in ("file", "http", "https"):
+            name = f"hupfast-update-{how}"
+            yield Goal(f"update over {how}: page cache grown", name, 4, partial(self._cache, BOARD), "MiB")
+
+    def _fetched(self) -> Iterator[Goal]:
+        yield Goal("cut off at full speed: fetched / bundle", "cut", 1.02, self._share)
+        yield Goal("cut off at a limited rate: fetched / bundle", "cut-limited", 1.02, self._share)
+        for name in ("changed-same-one", "changed-same-both", "changed-longer-one", "changed-longer-both"):
+            yield Goal(f"{name}: image against --dry-run", name, 0, self._told, "B")
+            yield Goal(f"{name}: server against --dry-run", name, 1 << 16, self._more, "B")
 
     def _judge(self, goal: Goal) -> Verdict:
         try:

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,9 @@ from benchmarks.device import card_missing
 from benchmarks.images import Images
 from benchmarks.machine import BenchmarkError, missing
 from benchmarks.rounds import report_of
+from benchmarks.streams import Served, streams
 from benchmarks.targets import Goal, Verdict
+from benchmarks.web import web_missing
 
 GOAL = Goal("a target", "hupfast-zst", 1.0, lambda _: (1.0, ""))
 MET, MISSED, UNMEASURED = Verdict(GOAL, 0.9), Verdict(GOAL, 1.1), Verdict(GOAL, None, reason="no tool")
@@ -33,7 +36,8 @@ def everybody(tmp_path: Path) -> list[Contender]:
         mapped=(),
         mapped_sha256="",
     )
-    return contenders(images, None, "not built", no_groups="no cgroup")
+    everybody = contenders(images, None, "not built", no_groups="no cgroup")
+    return everybody + streams(images, Served(None, None, None, ""), "not built")
 
 
 @pytest.mark.parametrize(
@@ -61,6 +65,13 @@ def test_only_keeps_what_all_are_compared_with(everybody: list[Contender]) -> No
     assert names == always | {"hupfast-zst", "hupfast-zst-verify", "python"}
 
 
+def test_only_keeps_what_one_is_held_against(everybody: list[Contender]) -> None:
+    """Who reads from a server is compared with who reads from a file."""
+    names = {each.name for each in wanted(everybody, "hupfast-update-https")}
+
+    assert names == {"zstd-null", "direct-read", "direct-write", "hupfast-update-https", "hupfast-update-file"}
+
+
 def test_only_with_a_wrong_name(everybody: list[Contender]) -> None:
     """Measuring nobody is a mistake, and the names are told."""
     with pytest.raises(BenchmarkError, match="bmaptool-nobmap"):
@@ -72,6 +83,7 @@ def test_absent_contenders_say_why(everybody: list[Contender]) -> None:
     reasons = {each.name: each.absent for each in everybody}
 
     assert reasons["hupfast-zst"] == "not built"
+    assert reasons["hupfast-update-http"] == "not built"
     assert reasons["dd-direct@32"] in {"no cgroup", missing("zstd")}
 
 
@@ -106,13 +118,23 @@ def test_without_root_it_says_so(
     assert "need root" in capsys.readouterr().err
 
 
+def _everybody(names: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """The (device, contender) pairs of a whole run."""
+    ways = ("file", "http", "https")
+    stream = [f"hupfast-{way}{ending}" for ending in ("", "-verify") for way in ways]
+    board = [f"hupfast-update-{way}" for way in ways]
+    yield from (("stream", name) for name in stream)
+    yield from (("board", name) for name in board)
+    yield from ((device, name) for device in ("fast", "card") for name in names if name not in {*stream, *board})
+
+
 def test_a_quick_run_of_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Everybody who exists writes the right bytes onto both devices, and nothing is left behind."""
     if os.geteuid() != 0:
         pytest.skip("loop devices need root")
     if os.environ.get("HUPFAST_SANITIZED"):
         pytest.skip("a sanitizer in every process makes this slow, and tests nothing more")
-    for reason in (missing("losetup", "zstd", "mkfs.ext4"), card_missing()):
+    for reason in (missing("losetup", "zstd", "mkfs.ext4"), card_missing(), web_missing()):
         if reason:
             pytest.skip(reason)
     program = Path(sys.executable).with_name("hupfast")
@@ -129,7 +151,8 @@ def test_a_quick_run_of_everything(tmp_path: Path, capsys: pytest.CaptureFixture
     absent = {name for name, about in result["contenders"].items() if about["absent"]}
     assert failed == []
     assert ended == 0
-    assert ran == {(device, name) for device in ("fast", "card") for name in result["contenders"] if name not in absent}
+    assert ran == {(device, name) for device, name in _everybody(result["contenders"]) if name not in absent}
+    assert [each["failure"] for each in result["fetches"]] == [""] * 7
     assert not [name for name in absent if name.startswith("hupfast-") and name != "hupfast-bmap"]
     assert not list(tmp_path.glob("run-*"))
     assert "hupfast ordinary .zst" in capsys.readouterr().out

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.report import mebibytes, save, seconds, table, verdict_table
+from benchmarks.fetched import Fetch
+from benchmarks.report import fetch_table, mebibytes, save, seconds, table, verdict_table
 from benchmarks.stats import Spread
 from benchmarks.targets import Goal, Verdict
 
@@ -57,3 +58,17 @@ def test_saved_twice(tmp_path: Path) -> None:
 
     assert path.name == "results-2026-01-02T030405Z.json"
     assert json.loads(path.read_text()) == json.loads((tmp_path / "latest.json").read_text()) == result
+
+
+def test_what_updates_fetched() -> None:
+    """Sizes in MiB, the share of the bundle, and a failure beside it."""
+    mib = 1 << 20
+    rows = [
+        Fetch("whole", "not cut", 100 * mib, 100 * mib, 101 * mib, 5),
+        Fetch("cut", "cut off", 100 * mib, 105 * mib, 108 * mib, 9, 2 * mib, 3 * mib, 4, failure="WRONG BYTES"),
+    ]
+
+    whole, cut = (line.split() for line in fetch_table(rows).splitlines()[2:])
+
+    assert whole == ["not", "cut", "100", "101", "1.010", "-", "-", "-", "5"]
+    assert cut == ["cut", "off", "100", "106", "1.060", "-", "3.0", "2.0", "9", "WRONG", "BYTES"]

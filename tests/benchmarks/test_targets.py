@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.contenders import BASELINE, PROBE_READ, PROBE_WRITE
+from benchmarks.fetched import Fetch
 from benchmarks.stats import Spread, Summary
 from benchmarks.targets import Judge, Verdict
 
@@ -60,8 +61,23 @@ def table() -> dict[tuple[str, str], Summary]:
         summary("card", "hupfast-chunked3-verify", 41),
         summary("card", PROBE_READ, 21, own=seconds(20)),
         summary("card", PROBE_WRITE, 21, own=seconds(20)),
+        summary("stream", "hupfast-file", 1.0),
+        summary("stream", "hupfast-http", 1.05),
+        summary("stream", "hupfast-file-verify", 2.0),
+        summary("stream", "hupfast-http-verify", 2.1),
+        summary("board", "hupfast-update-file", 2.0),
+        summary("board", "hupfast-update-http", 2.1),
+        summary("board", "hupfast-update-https", 3.0, resident=39 * MIB),
     ]
     return {(row.device, row.contender): row for row in rows}
+
+
+@pytest.fixture
+def fetches() -> list[Fetch]:
+    """What updates fetched, every target met."""
+    names = [f"changed-{how}-{slots}" for how in ("same", "longer") for slots in ("one", "both")]
+    cut = [Fetch(name, "", bundle=1000, body=1005, sent=1015, requests=9) for name in ("cut", "cut-limited")]
+    return cut + [Fetch(name, "", bundle=1000, body=600, sent=650, requests=3, told=500, taken=500) for name in names]
 
 
 def verdict_of(judge: Judge, target: str) -> Verdict:
@@ -70,12 +86,12 @@ def verdict_of(judge: Judge, target: str) -> Verdict:
     return found
 
 
-def test_all_met(table: dict[tuple[str, str], Summary]) -> None:
+def test_all_met(table: dict[tuple[str, str], Summary], fetches: list[Fetch]) -> None:
     """With good numbers no target is missed, and none is left unmeasured."""
-    verdicts = Judge(table, size=SIZE).verdicts()
+    verdicts = Judge(table, size=SIZE, fetches=fetches).verdicts()
 
     assert {verdict.state for verdict in verdicts} == {"met"}
-    assert len(verdicts) == 22
+    assert len(verdicts) == 38
 
 
 @pytest.mark.parametrize(
@@ -168,3 +184,58 @@ def test_what_the_user_left_out_is_not_judged(table: dict[tuple[str, str], Summa
     assert "zst: peak memory" in targets
     assert "zst-verify: peak memory" not in targets
     assert "fast device, zst: read-back adds / one read" not in targets
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt", "target"),
+    [
+        ("cut", {"sent": 1021}, "cut off at full speed"),
+        ("cut-limited", {"sent": 1021}, "cut off at a limited rate"),
+        ("changed-same-one", {"taken": 501}, "changed-same-one: image"),
+        ("changed-same-one", {"taken": 499}, "changed-same-one: image"),
+        ("changed-longer-both", {"body": 501 + 2**16}, "changed-longer-both: server"),
+        ("cut", {"failure": "WRONG BYTES in the slot"}, "cut off at full speed"),
+    ],
+)
+def test_what_is_fetched_in_vain(
+    table: dict[tuple[str, str], Summary],
+    fetches: list[Fetch],
+    name: str,
+    spoilt: dict[str, object],
+    target: str,
+) -> None:
+    """More than is allowed, more or less than was told, or wrong bytes in the end: only that target is missed."""
+    changed = [replace(each, **spoilt) if each.name == name else each for each in fetches]  # type: ignore[arg-type]
+
+    judge = Judge(table, size=SIZE, fetches=changed)
+
+    assert verdict_of(judge, target).state == "missed"
+    assert [verdict.state for verdict in judge.verdicts()].count("met") == 37
+
+
+@pytest.mark.parametrize(
+    ("name", "spoilt", "target"),
+    [
+        ("hupfast-http", {"wall": seconds(1.11)}, "write over http: wall"),
+        ("hupfast-http-verify", {"wall": seconds(2.21)}, "write over http, read back: wall"),
+        ("hupfast-update-https", {"resident": 41 * MIB}, "update over https: peak memory"),
+        ("hupfast-update-https", {"cache": 5 * MIB}, "update over https: page cache"),
+    ],
+)
+def test_streams_that_cost_too_much(
+    table: dict[tuple[str, str], Summary], name: str, spoilt: dict[str, object], target: str
+) -> None:
+    """Against the same from a file, or in memory."""
+    key = ("board" if "update" in name else "stream", name)
+    table[key] = replace(table[key], **spoilt)  # type: ignore[arg-type]
+
+    assert verdict_of(Judge(table, size=SIZE), target).state == "missed"
+
+
+def test_no_server(table: dict[tuple[str, str], Summary]) -> None:
+    """Without one nothing is fetched, and it is told why."""
+    judge = Judge(table, size=SIZE, no_fetches="nginx not installed")
+
+    verdict = verdict_of(judge, "cut off at full speed")
+
+    assert (verdict.state, verdict.reason) == ("not measured", "nginx not installed")
