@@ -205,7 +205,11 @@ class _Reader:
         self.is_stream = self.file is None and not source.seekable
         self.next_header = 0
         self.head = HEAD
-        self._start = os.lseek(self.file, 0, os.SEEK_CUR) if self.file is not None else 0
+        self._start = 0
+        if self.file is not None:
+            self._start = os.lseek(self.file, 0, os.SEEK_CUR)
+            # Or the kernel reads ahead into the image, as far as the disk is set to: many megabytes of page cache.
+            os.posix_fadvise(self.file, 0, 0, os.POSIX_FADV_RANDOM)
         self._seen: tuple[int, Header | None] | None = None
 
     def refuse_packed(self) -> None:
