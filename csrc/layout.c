@@ -145,7 +145,7 @@ int hup_layout_divide(const hup_config *config, const struct hup_demand *demand,
     while (workers > 1 && least(demand, budget, workers, smallest_block(demand)).total > budget)
         workers--;
     if (!block)
-        block = (uint32_t)at_least(at_most(HUP_BLOCK_DEFAULT, budget / 16), HUP_BLOCK_MIN);
+        block = (uint32_t)at_least(at_most(HUP_BLOCK_DEFAULT, budget / 8), HUP_BLOCK_MIN);
     while (block & (block - 1))
         block &= block - 1; /* down to a power of two */
     if (chunked && block > demand->chunk_size)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 KEEP = 2**16
 """Bytes of a body that are read and thrown away rather than a connection with them."""
 
-_PIECE = 2**17
+_PIECE = 2**20
 # So much may have been read along with the head. Reads behind it go past that buffer.
 _BUFFERED = 8192
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
