@@ -71,7 +71,8 @@ int hup_bench_flush(struct hup_bench *bench, hup_error *error)
 
 /* -------- one operation -------- */
 
-/* No two sectors that are written are the same: a medium that looks for such cannot save itself work. */
+/* No two sectors that are written are the same: a medium that looks for such cannot save itself work. To make all of
+ * the noise anew would cost a small processor more than a fast medium takes. */
 static void stamp(uint8_t *data, size_t size, uint64_t index)
 {
     for (size_t at = 0; at < size; at += HUP_BENCH_SECTOR) {

@@ -215,7 +215,7 @@ void hup_writer_close(hup_writer *writer);
 /* -------- measuring: what a medium and a processor can do, by the means that a run uses -------- */
 
 typedef enum {
-    HUP_BENCH_WRITE = 0,  /* data that no medium can compress, and that is nowhere the same */
+    HUP_BENCH_WRITE = 0,  /* noise in each block, and no two sectors that are the same */
     HUP_BENCH_READ = 1,   /* past every cache */
     HUP_BENCH_ZERO = 2,   /* zeroes that are asked for, as a run does */
     HUP_BENCH_DISCARD = 3 /* BLKDISCARD, or a hole in a file; a run never does that */

@@ -37,6 +37,9 @@ Tell = Callable[[str], None]
 
 _SEED = 6
 _IMAGE_LEVEL = 3
+_LEAD_IN = 0.125
+"""Share of its time that a run goes on before it counts."""
+
 _LONG_STEP = 5.0
 _LONG_STEP_BYTES = 1 << 30
 _ENOUGH_BEHIND = 15.0
@@ -219,6 +222,17 @@ def _one_round(session: _Session, cell: Cell, number: int, into: list[Round]) ->
         if cell.operation in ("zero", "discard"):
             filled = session.move("write", block=STEP, depth=1, length=length, total=length, limit=plan.run)
             length = max(filled.bytes // STEP * STEP, STEP)
+        else:  # what the one before has left behind, and a rest before it, count for neither
+            session.move(
+                cell.operation,
+                method=cell.method,
+                block=cell.block,
+                depth=cell.depth,
+                length=length,
+                total=length,
+                limit=plan.run * _LEAD_IN,
+                samples=0,
+            )
         moved = session.move(
             cell.operation,
             method=cell.method,

@@ -106,7 +106,7 @@ def _lowest(device: Device, root: str) -> Device:
 
 def _describe(disk: Device, filesystem: str | None) -> Medium:
     kind, folder = _kind(disk), f"{disk.directory}/device"
-    model, serial = disk.model or None, ""
+    model, serial = _clean(disk.model.encode()) or None, ""
     cid: str | None = None
     health: tuple[str, ...] = ()
     if kind in ("mmc", "sd"):

@@ -19,7 +19,13 @@ BINS = 120
 """Points of a curve, at most."""
 
 _LEAST = 6
-"""Intervals on each side of a knee."""
+"""Intervals before a knee."""
+
+_BEHIND = 0.15
+"""Share of them that is behind it, at least: some stalls at the end are no knee."""
+
+_SIGMAS = 6
+"""So many times what chance does."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +64,7 @@ def find_knee(points: Sequence[tuple[float, int]]) -> Knee:
     best, split = None, 0
     times, sums = list(accumulate(step[0] for step in steps)), list(accumulate(step[1] for step in steps))
     squares = list(accumulate(step[1] ** 2 / step[0] for step in steps))
-    for i in range(_LEAST, len(steps) - _LEAST + 1):
+    for i in range(_LEAST, len(steps) - max(int(_BEHIND * len(steps)), _LEAST) + 1):
         first, second = sums[i - 1] ** 2 / times[i - 1], (sums[-1] - sums[i - 1]) ** 2 / (times[-1] - times[i - 1])
         if best is None or first + second > best:
             best, split = first + second, i
@@ -69,6 +75,6 @@ def find_knee(points: Sequence[tuple[float, int]]) -> Knee:
     # The residual, as time-weighted variance of the rates, says how far the two means are off by chance.
     variance = max(squares[-1] - best, 0.0) / times[-1]
     error = (variance * (1 / split + 1 / (len(steps) - split))) ** 0.5
-    if behind >= CLEARLY * before or before - behind < 4 * error:
+    if behind >= CLEARLY * before or before - behind < _SIGMAS * error:
         return Knee(whole, whole, None)
     return Knee(before, behind, sums[split - 1])
