@@ -212,42 +212,52 @@ def _all_rounds(session: _Session) -> tuple[Run, ...]:
 
 
 def _one_round(session: _Session, cell: Cell, number: int, into: list[Round]) -> None:
-    plan = session.plan
     what = cell.method if cell.method != "threads" else cell.operation
     if what in session.skipped:
         return
-    session.tell(f"{cell.name}, round {number + 1} of {plan.rounds}")
-    length = min(session.used, max(plan.run_bytes, cell.block))
+    session.tell(f"{cell.name}, round {number + 1} of {session.plan.rounds}")
     try:
-        if cell.operation in ("zero", "discard"):
-            filled = session.move("write", block=STEP, depth=1, length=length, total=length, limit=plan.run)
-            length = max(filled.bytes // STEP * STEP, STEP)
-        else:  # what the one before has left behind, and a rest before it, count for neither
-            session.move(
-                cell.operation,
-                method=cell.method,
-                block=cell.block,
-                depth=cell.depth,
-                length=length,
-                total=length,
-                limit=plan.run * _LEAD_IN,
-                samples=0,
-            )
-        moved = session.move(
-            cell.operation,
-            method=cell.method,
-            block=cell.block,
-            depth=cell.depth,
-            length=length,
-            total=length,
-            limit=plan.run,
-            flush_every=cell.flush_every,
-        )
+        moved = _on_fresh_data(session, cell) if cell.operation in ("zero", "discard") else _led_in(session, cell)
     except NotHere as reason:
         session.skipped[what] = str(reason)
         return
     microseconds = tuple(round(took * 1e6) for took in moved.latencies)
     into.append(Round(moved.bytes, moved.seconds, moved.flush_seconds, moved.flushes, microseconds))
+
+
+def _on_fresh_data(session: _Session, cell: Cell) -> Moved:
+    """Zero or discard what was just written."""
+    length = min(session.used, session.plan.run_bytes)
+    filled = session.move("write", block=STEP, depth=1, length=length, total=length, limit=session.plan.run)
+    length = max(filled.bytes // STEP * STEP, STEP)
+    return session.move(
+        cell.operation, block=cell.block, depth=cell.depth, length=length, total=length, limit=session.plan.run
+    )
+
+
+def _led_in(session: _Session, cell: Cell) -> Moved:
+    """Write or read. What the run before has left behind, and a rest before this one, count for neither."""
+    plan = session.plan
+    length = min(session.used, plan.run_bytes)
+
+    def go(limit: float, total: int, flush_every: int = 0) -> Moved:
+        return session.move(
+            cell.operation,
+            method=cell.method,
+            block=cell.block,
+            depth=cell.depth,
+            length=length,
+            total=total,
+            limit=limit,
+            flush_every=flush_every,
+        )
+
+    before = go(plan.run * _LEAD_IN, length)
+    if not cell.flush_every:
+        return go(plan.run, length)
+    # Whole intervals, and one at least, however slow the medium is: else its flush would come too soon.
+    expected = min(before.bytes / before.seconds * plan.run, plan.run_bytes)
+    return go(0.0, max(int(expected) // cell.flush_every, 1) * cell.flush_every, cell.flush_every)
 
 
 def _run_of(cell: Cell, rounds: list[Round]) -> Run:

@@ -76,6 +76,15 @@ def test_folder(tmp_path):
     assert os.listdir(tmp_path) == []
 
 
+def test_flushes_come_when_they_are_due(tmp_path):
+    """A run with flushes in between has whole intervals, and one at least, even where its time is over before."""
+    cell = Cell("write", MIB, 1, flush_every=16 * MIB)
+    document = measure(str(tmp_path), tiny(cells=(Cell("write", MIB, 1), cell), run=0.001), size=8 * MIB)
+    flushed = next(run for run in document.runs if run.flush_every)
+    assert all(one.bytes % (16 * MIB) == 0 and one.bytes for one in flushed.rounds)
+    assert all(one.flushes == one.bytes // (16 * MIB) for one in flushed.rounds)
+
+
 def test_device(device):
     """A loop device is measured, whatever its sectors are."""
     document = measure(str(device), tiny(sustained=0.0))

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../shim/faults.h"
 #include "check.h"
 #include "hupfast.h"
 #include "image.h"
@@ -217,6 +218,48 @@ static void cancelling_ends_it(hup_bench_method method)
     hup_bench_close(bench); /* in the middle */
 }
 
+/* One system call of the medium goes wrong: what becomes of it, and where it is said to be. */
+static int with_fault(const char *fault, hup_bench_operation operation, uint64_t flush_every, hup_error *error)
+{
+    hup_bench *bench;
+    hup_bench_result result;
+    hup_bench_config config = plain();
+
+    config.operation = operation;
+    config.flush_every = flush_every;
+    hup_faults_set(target, fault);
+    CHECK_EQUAL(hup_bench_open(&config, &bench, error), HUP_OK);
+    int status = hup_bench_wait(bench, 60000, &result, error);
+    if (status == HUP_OK)
+        CHECK_EQUAL(result.bytes, SIZE);
+    hup_bench_close(bench);
+    CHECK(hup_faults_hits() > 0);
+    return status;
+}
+
+static void failures_are_told(void)
+{
+    hup_error error;
+
+    CHECK_EQUAL(with_fault("write:eio:3", HUP_BENCH_WRITE, 0, &error), HUP_E_MEDIUM);
+    CHECK_EQUAL(error.sys_errno, EIO);
+    CHECK_EQUAL(error.offset, hup_faults_offset());
+    CHECK_EQUAL(with_fault("read:eio:3", HUP_BENCH_READ, 0, &error), HUP_E_MEDIUM);
+    CHECK_EQUAL(error.offset, hup_faults_offset());
+    CHECK_EQUAL(with_fault("read:drop:2", HUP_BENCH_READ, 0, &error), HUP_E_MEDIUM);
+    CHECK_EQUAL(with_fault("flush:eio:1", HUP_BENCH_WRITE, 0, &error), HUP_E_MEDIUM);
+    CHECK_EQUAL(with_fault("flush:eio:2", HUP_BENCH_WRITE, 8 * BLOCK, &error), HUP_E_MEDIUM);
+    CHECK_EQUAL(with_fault("zero:eio:2", HUP_BENCH_ZERO, 0, &error), HUP_E_MEDIUM);
+    CHECK_EQUAL(with_fault("zero:eio:2", HUP_BENCH_DISCARD, 0, &error), HUP_E_MEDIUM);
+    CHECK_EQUAL(with_fault("zero:eopnotsupp:1:inf", HUP_BENCH_DISCARD, 0, &error), HUP_E_SYSTEM);
+    CHECK_EQUAL(error.sys_errno, EOPNOTSUPP);
+    /* These are survived. */
+    CHECK_EQUAL(with_fault("write:short:2:5,write:eintr:9", HUP_BENCH_WRITE, 0, &error), HUP_OK);
+    CHECK_EQUAL(with_fault("read:short:2:5,read:eagain:9", HUP_BENCH_READ, 0, &error), HUP_OK);
+    CHECK_EQUAL(with_fault("zero:eopnotsupp:1:inf", HUP_BENCH_ZERO, 0, &error), HUP_OK);
+    hup_faults_set(NULL, NULL);
+}
+
 static void nonsense_is_refused(void)
 {
     hup_bench *bench;
@@ -293,6 +336,7 @@ int main(void)
     zeroing_zeroes(HUP_BENCH_ZERO);
     zeroing_zeroes(HUP_BENCH_DISCARD);
     time_ends_it();
+    failures_are_told();
     stages_work();
     unlink(target);
     free(target);
