@@ -30,7 +30,7 @@ _TICK_MS = 100
 _ABSENT = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
 
 
-class NotHere(Exception):
+class NotHere(HupfastError):
     """This machine, or this medium, cannot do that at all: no io_uring, no discarding. The message says why."""
 
 
