@@ -96,6 +96,8 @@ def run(
     from hupfast.bench.place import check_place
     from hupfast.bench.plan import make_plan
 
+    if image == "-":
+        raise click.UsageError("--image is read several times, which standard input cannot be")
     plan = make_plan(mode or "default", memory=in_flight, rounds=rounds or 0, seconds=seconds)
     used, _ = check_place(target, size)
     if output is not None:
@@ -104,7 +106,7 @@ def run(
     if save:
         _check_medium(target, root)
     if not os.path.isdir(target):
-        ask(_question(target, used), yes=yes, stdin_is_data=image == "-")
+        ask(_question(target, used), yes=yes)
     with _telling(quiet) as tell:
         try:
             document = measure(
@@ -115,16 +117,20 @@ def run(
             raise Cancelled(f"interrupted: there is no result, and {lost}") from None
     if output is not None:
         _write(document, output)
+    _show(document, as_json, quiet)
+    if save:
+        path = _save(document, target, root, state)
+        if not quiet and not as_json:
+            say(f"saved in {path}: hupfast write takes these settings for this medium")
+
+
+def _show(document: Document, as_json: bool, quiet: bool) -> None:
     if as_json:
         print_json({"ok": True, "exit_code": 0, **document.as_dict()})
     elif not quiet:
         from hupfast.cli.bench_tables import show_document
 
         show_document(document)
-    if save:
-        path = _save(document, target, root, state)
-        if not quiet and not as_json:
-            say(f"saved in {path}: hupfast write takes these settings for this medium")
 
 
 def _check_output(path: str) -> None:

@@ -98,6 +98,7 @@ def test_mounted_device(device, tmp_path):
         ([".", "--in-flight", "1K"], 2, "too small"),
         ([".", "-o", "/nowhere/a.json", "--size", "8M"], 2, "cannot be made"),
         ([".", "--image", "nothing-there", "--size", "8M"], 7, "nothing-there"),
+        ([".", "--image", "-", "--size", "8M"], 2, "standard input"),
         ([".", "--board", "nonsense", "--size", "8M"], 2, "nonsense"),
         (["--nonsense", "."], 2, "No such option"),
     ],
