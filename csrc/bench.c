@@ -170,7 +170,7 @@ int hup_bench_open(const hup_bench_config *config, hup_bench **bench, hup_error 
         config->total == UINT64_MAX ? UINT64_MAX : config->total / config->block + (config->total % config->block != 0);
     made->flushed_at =
         config->flush_every && hup_bench_changes(made) ? config->flush_every / config->block : UINT64_MAX;
-    if ((status = hup_gate_init(&made->gate, error))) {
+    if ((status = hup_gate_init(&made->gate, 0, error))) {
         free(made);
         return status;
     }

@@ -12,7 +12,7 @@
 #include <zstd.h>
 
 struct work {
-    hup_stage stage;
+    hup_bench_kind kind;
     const hup_bench_piece *pieces;
     size_t count;
     size_t largest;        /* raw bytes of a piece */
@@ -35,11 +35,11 @@ static size_t do_piece(struct hand *hand, const hup_bench_piece *piece)
 {
     uint8_t digest[HUP_SHA256_SIZE];
 
-    switch (hand->work->stage) {
-    case HUP_STAGE_SHA256:
+    switch (hand->work->kind) {
+    case HUP_BENCH_SHA256:
         hup_digest_sha256(piece->data, piece->size, digest);
         return piece->size;
-    case HUP_STAGE_XXH3: {
+    case HUP_BENCH_XXH3: {
         /* Looked at, so that the compiler does not leave it out. */
         volatile uint8_t first = hup_digest_xxh3(piece->data, piece->size).bytes[0];
         (void)first;
@@ -82,7 +82,7 @@ static void *do_pieces(void *argument)
 static int make_hand(struct hand *hand, struct work *work, size_t first, hup_error *error)
 {
     *hand = (struct hand){ .work = work, .first = first };
-    if (work->stage == HUP_STAGE_DECOMPRESS &&
+    if (work->kind == HUP_BENCH_DECOMPRESS &&
         (!(hand->zstd = ZSTD_createDCtx()) || !(hand->raw = malloc(work->largest ? work->largest : 1))))
         return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot allocate a decoder to measure");
     return HUP_OK;
@@ -104,17 +104,17 @@ static int run_hands(struct work *work, struct hand *hands, uint32_t count, hup_
     return status;
 }
 
-int hup_bench_stage(hup_stage stage, const hup_bench_piece *pieces, size_t count, uint32_t threads,
+int hup_bench_stage(hup_bench_kind kind, const hup_bench_piece *pieces, size_t count, uint32_t threads,
                     uint32_t milliseconds, uint64_t *rate, hup_error *error)
 {
     struct hand hands[HUP_WORKERS_MAX] = { 0 };
     struct work work = {
-        .stage = stage, .pieces = pieces, .count = count, .nanoseconds = (uint64_t)milliseconds * 1000000u
+        .kind = kind, .pieces = pieces, .count = count, .nanoseconds = (uint64_t)milliseconds * 1000000u
     };
     uint32_t made = 0;
     int status = HUP_OK;
 
-    if (stage > HUP_STAGE_XXH3 || !count || threads < 1 || threads > HUP_WORKERS_MAX)
+    if (kind > HUP_BENCH_XXH3 || !count || threads < 1 || threads > HUP_WORKERS_MAX)
         return hup_fail(error, HUP_E_USAGE, 0, 0, "there is no such stage, nothing for it, or not 1 to %d threads",
                         HUP_WORKERS_MAX);
     for (size_t i = 0; i < count; i++)

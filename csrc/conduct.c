@@ -75,14 +75,17 @@ static int identify(struct hup_run *run, hup_error *error)
 
 static int decode(struct hup_run *run, hup_error *error)
 {
-    switch (run->format) {
-    case HUP_FORMAT_CHUNKED:
+    struct hup_trace *trace = &run->gate.trace;
+
+    if (run->format == HUP_FORMAT_CHUNKED)
         return hup_decode_chunks(run, error);
-    case HUP_FORMAT_ZSTD:
-        return hup_decode_zstd(run, error);
-    default:
-        return hup_decode_raw(run, error);
-    }
+    hup_trace_thread(trace, HUP_STAGE_DECODE);
+    uint64_t since = hup_clock_ns(), waits = hup_trace_waits(trace, HUP_STAGE_DECODE);
+    int status = run->format == HUP_FORMAT_ZSTD ? hup_decode_zstd(run, error) : hup_decode_raw(run, error);
+    /* One thread, whose time is work where it is no wait. */
+    waits = hup_trace_waits(trace, HUP_STAGE_DECODE) - waits;
+    hup_trace_sum(trace, HUP_STAGE_DECODE, HUP_SPAN_BUSY, hup_clock_ns() - since - waits, 0);
+    return status;
 }
 
 /* Is the input the one that was promised, to its last byte? */
@@ -162,9 +165,15 @@ static int take_records(struct hup_run *run, hup_error *error)
 
 static int flush(struct hup_run *run, hup_error *error)
 {
+    uint64_t since = hup_clock_ns();
     int status = hup_drain_finish(run, error);
 
-    return status ? status : hup_target_flush(&run->target, error);
+    if (!status)
+        status = hup_target_flush(&run->target, error);
+    hup_trace_thread(&run->gate.trace, HUP_STAGE_FLUSH);
+    hup_trace_add(&run->gate.trace, HUP_STAGE_FLUSH, HUP_SPAN_BUSY, since, 0,
+                  atomic_load(&run->zeroed) + run->tail.size);
+    return status;
 }
 
 static int stages(struct hup_run *run, hup_error *error)

@@ -74,6 +74,8 @@ static int claim(struct worker *worker, struct piece *piece, hup_error *error)
     size_t got = 0;
     int status = 0;
 
+    uint64_t since = hup_clock_ns();
+
     pthread_mutex_lock(&chunks->turn);
     if (chunks->next < header->count) {
         uint32_t index = chunks->next++;
@@ -85,6 +87,8 @@ static int claim(struct worker *worker, struct piece *piece, hup_error *error)
             .verdict = hup_run_surveys(run) ? hup_survey_verdict(run, index) : HUP_VERDICT_FETCH,
             .input = chunks->consumed,
         };
+        /* For its turn, which comes with the input of the chunk before, and for the verdict. */
+        hup_trace_add(&run->gate.trace, HUP_STAGE_DECODE, HUP_SPAN_INPUT, since, 0, 0);
         if (piece->verdict == HUP_VERDICT_OPEN)
             status = HUP_E_CANCELLED;
         if (!status)
@@ -161,11 +165,13 @@ static void pass(struct hup_run *run, const struct piece *piece)
 static void publish(struct hup_run *run, const struct piece *piece, const uint8_t *data)
 {
     uint32_t block = run->ring.block;
+    /* With marks, only chunks that the table calls zero may be put off to the end of the run. */
+    bool may_be_zero = !run->config.mark_ms || block < run->table_header.chunk_size;
 
     for (uint32_t at = 0, i = 0; at < piece->chunk.raw; at += block, i++) {
         uint32_t size = piece->chunk.raw - at < block ? piece->chunk.raw - at : block;
         hup_ring_publish(&run->ring, piece->sequence + i, piece->offset + at, size,
-                         piece->chunk.zero || hup_all_zero(data + at, size));
+                         piece->chunk.zero || (may_be_zero && hup_all_zero(data + at, size)));
     }
 }
 
@@ -178,6 +184,7 @@ static int decode_next(struct worker *worker, hup_error *error)
     if (status <= 0)
         return status;
     uint8_t *data = hup_ring_data(&run->ring, piece.sequence);
+    uint64_t since = hup_clock_ns();
     status = HUP_OK;
     if (piece.verdict == HUP_VERDICT_COPY) {
         status = hup_survey_copy(run, piece.index, &piece.chunk, data, error);
@@ -199,6 +206,8 @@ static int decode_next(struct worker *worker, hup_error *error)
         pass(run, &piece);
     else
         publish(run, &piece, data);
+    if (piece.verdict != HUP_VERDICT_THERE)
+        hup_trace_add(&run->gate.trace, HUP_STAGE_DECODE, HUP_SPAN_BUSY, since, piece.offset, piece.chunk.raw);
     atomic_fetch_add(&run->decoded, piece.chunk.raw);
     return 1;
 }
@@ -209,6 +218,7 @@ static void *work(void *argument)
     hup_error error;
     int status;
 
+    hup_trace_thread(&worker->chunks->run->gate.trace, HUP_STAGE_DECODE);
     while ((status = decode_next(worker, &error)) > 0)
         ;
     if (status < 0 && !hup_gate_stopped(&worker->chunks->run->gate))

@@ -4,6 +4,7 @@
  * by side (benchmarks/write_queue.c) neither is faster with writes of 1 MiB, and the pool needs no library, works
  * where io_uring is switched off, and can be watched and broken by every tool that knows system calls. */
 #include "drain.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -48,6 +49,25 @@ static bool join(struct hup_zeroes *zeroes, uint64_t offset, uint64_t length)
     return true;
 }
 
+/* Ask for the zeroes of an extent, in steps, so that a cancel is heard, and the application does not wait. */
+static int zero_extent(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
+{
+    const uint64_t most = run->pace.rate || run->pace.background ? 4 << 20 : 64 << 20;
+    int status = HUP_OK;
+
+    while (length && !status) {
+        uint64_t step = length < most ? length : most;
+        if (!hup_pace_begin(&run->pace, HUP_STAGE_FLUSH, step))
+            return HUP_E_CANCELLED;
+        uint64_t since = hup_clock_ns();
+        status = hup_target_zero(&run->target, offset, step, error);
+        hup_pace_end(&run->pace, HUP_STAGE_FLUSH, since);
+        offset += step;
+        length -= step;
+    }
+    return status;
+}
+
 static int put_zeroes(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
 {
     pthread_mutex_lock(&run->gate.lock);
@@ -57,7 +77,11 @@ static int put_zeroes(struct hup_run *run, uint64_t offset, uint64_t length, hup
     bool joined = !now && join(&run->zeroes, offset, length);
     pthread_mutex_unlock(&run->gate.lock);
     atomic_fetch_add(&run->zeroed, length);
-    return joined ? HUP_OK : hup_target_zero(&run->target, offset, length, error);
+    if (joined)
+        return HUP_OK;
+    /* A block that was compared has had its turn at the medium. */
+    return hup_run_compares(run) ? hup_target_zero(&run->target, offset, length, error)
+                                 : zero_extent(run, offset, length, error);
 }
 
 static int put_tail(struct hup_run *run, uint64_t offset, const uint8_t *data, size_t size, hup_error *error)
@@ -72,20 +96,10 @@ static int put_tail(struct hup_run *run, uint64_t offset, const uint8_t *data, s
 
 int hup_drain_finish(struct hup_run *run, hup_error *error)
 {
-    /* Zeroes at a time, so that a cancel is heard, and the application does not wait. */
-    const uint64_t most = run->pace.rate ? 4 << 20 : 64 << 20;
     int status = HUP_OK;
 
-    for (size_t i = 0; i < run->zeroes.count && !status; i++) {
-        struct hup_extent *extent = &run->zeroes.extents[i];
-        while (extent->length && !status) {
-            uint64_t step = extent->length < most ? extent->length : most;
-            status = hup_pace_wait(&run->pace, step) ? hup_target_zero(&run->target, extent->offset, step, error)
-                                                     : HUP_E_CANCELLED;
-            extent->offset += step;
-            extent->length -= step;
-        }
-    }
+    for (size_t i = 0; i < run->zeroes.count && !status; i++)
+        status = zero_extent(run, run->zeroes.extents[i].offset, run->zeroes.extents[i].length, error);
     if (!status && run->tail.data)
         status = hup_target_write_tail(&run->target, run->tail.offset, run->tail.data, run->tail.size, error);
     if (!status)
@@ -145,8 +159,6 @@ static int put_part(struct worker *worker, uint64_t offset, const uint8_t *data,
     size_t rest = size % run->target.align, whole = size - rest;
     int status = HUP_OK;
 
-    if (!zero && !hup_pace_wait(&run->pace, size))
-        return HUP_E_CANCELLED;
     if (whole && zero) {
         status = put_zeroes(run, offset, whole, error);
     } else if (whole) {
@@ -187,10 +199,22 @@ static void *drain_blocks(void *argument)
     uint64_t sequence;
     hup_error error;
 
+    hup_trace_thread(&run->gate.trace, HUP_STAGE_WRITE);
     while (hup_ring_take(&run->ring, &sequence) > 0) {
         const struct hup_block *block = hup_ring_block(&run->ring, sequence);
+        uint64_t offset = block->offset;
         uint32_t size = block->size;
-        if (put_block(worker, block, hup_ring_data(&run->ring, sequence), &error)) {
+        bool there = block->there;
+        bool uses = !there && run->target.fd >= 0 && (!block->zero || hup_run_compares(run));
+        if (uses && !hup_pace_begin(&run->pace, HUP_STAGE_WRITE, size))
+            break;
+        uint64_t since = hup_clock_ns();
+        int status = put_block(worker, block, hup_ring_data(&run->ring, sequence), &error);
+        if (!there)
+            hup_trace_add(&run->gate.trace, HUP_STAGE_WRITE, HUP_SPAN_BUSY, since, offset, size);
+        if (uses)
+            hup_pace_end(&run->pace, HUP_STAGE_WRITE, since);
+        if (status) {
             if (!hup_gate_stopped(&run->gate))
                 hup_gate_fail(&run->gate, &error);
             break;

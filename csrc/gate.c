@@ -8,13 +8,19 @@
 
 #include "error.h"
 
-int hup_gate_init(struct hup_gate *gate, hup_error *error)
+int hup_gate_init(struct hup_gate *gate, uint32_t events, hup_error *error)
 {
     *gate = (struct hup_gate){ .wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
     if (gate->wake_fd < 0)
         return hup_fail_errno(error, HUP_E_SYSTEM, errno, 0, 0, "cannot make an eventfd");
+    int status = hup_trace_init(&gate->trace, events, error);
+    if (status) {
+        close(gate->wake_fd);
+        return status;
+    }
     int number = pthread_mutex_init(&gate->lock, NULL);
     if (number) {
+        hup_trace_destroy(&gate->trace);
         close(gate->wake_fd);
         return hup_fail_errno(error, HUP_E_SYSTEM, number, 0, 0, "cannot make a lock");
     }
@@ -26,6 +32,7 @@ void hup_gate_destroy(struct hup_gate *gate)
     for (size_t i = 0; i < gate->condition_count; i++)
         pthread_cond_destroy(gate->conditions[i]);
     pthread_mutex_destroy(&gate->lock);
+    hup_trace_destroy(&gate->trace);
     close(gate->wake_fd);
 }
 

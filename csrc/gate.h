@@ -11,6 +11,7 @@
 #include <stdbool.h>
 
 #include "hupfast.h"
+#include "trace.h"
 
 enum { HUP_GATE_CONDITIONS = 12 };
 
@@ -21,9 +22,11 @@ struct hup_gate {
     int wake_fd;                                     /* eventfd, readable once stopped */
     pthread_cond_t *conditions[HUP_GATE_CONDITIONS]; /* all that threads may wait on; under lock */
     size_t condition_count;
+    struct hup_trace trace; /* where the time of all these threads goes */
 };
 
-int hup_gate_init(struct hup_gate *gate, hup_error *error);
+/* events: see hup_config. */
+int hup_gate_init(struct hup_gate *gate, uint32_t events, hup_error *error);
 void hup_gate_destroy(struct hup_gate *gate);
 
 /* Initialise a condition (monotonic clock) that is woken by a failure too. It must outlive the run's threads. */

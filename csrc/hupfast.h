@@ -77,8 +77,11 @@ enum {
     HUP_SKIP_UNCHANGED = 2, /* read each block of the target first, and leave it alone when it is equal */
     HUP_CREATE = 4,         /* make the target as a regular file; fail when it exists; a failed run removes it */
     HUP_BUFFERED = 8,       /* do not try O_DIRECT */
-    HUP_SURVEY = 16 /* a chunked image: look first for its chunks on the target and in the older system; the input
-                       is then not the whole image, but what hup_writer_next_range asks for */
+    HUP_SURVEY = 16,    /* a chunked image: look first for its chunks on the target and in the older system; the input
+                           is then not the whole image, but what hup_writer_next_range asks for */
+    HUP_BACKGROUND = 32 /* others on the machine come first: idle class of I/O, lowest priority, one access of the
+                           medium at a time (depth 1 unless it is given), and a rest after each, which gets longer when
+                           others wait for I/O meanwhile (pressure stall information) */
 };
 
 /* A part of the raw image that is to be written. */
@@ -111,6 +114,7 @@ typedef struct {
     uint64_t trusted;  /* HUP_SURVEY: hup_progress.durable of a run of the same table that was cut off; the last chunks
                           of it are read again before the rest is believed */
     uint32_t mark_ms;  /* a chunked image: flush so often while writing, for hup_progress.durable; 0: not */
+    uint32_t events;   /* spans to keep for hup_writer_events; 0: none. Memory above the budget: 48 bytes each */
     uint64_t rate;     /* bytes a second that target and older system are read and written with; 0: no limit */
 } hup_config;
 
@@ -130,6 +134,45 @@ typedef struct {
     uint64_t image_size; /* UINT64_MAX while unknown; an estimate until the input has ended, for ordinary zstd */
     uint64_t durable;    /* with mark_ms: bytes from the start that are flushed, but for chunks of zeroes */
 } hup_progress;
+
+/* The stages of a run, in the order in which bytes go through them. */
+typedef enum {
+    HUP_STAGE_READ = 0,   /* a descriptor into the input ring; the caller's waits for room, where it feeds the run */
+    HUP_STAGE_SURVEY = 1, /* looking for chunks on the target and in the older system */
+    HUP_STAGE_DECODE = 2, /* input, checked, decompressed and digested; copies from the older system */
+    HUP_STAGE_WRITE = 3,  /* blocks onto the target; their comparison with it, in HUP_MODE_VERIFY */
+    HUP_STAGE_FLUSH = 4,  /* zeroes that were put off, the tail, the flush */
+    HUP_STAGE_VERIFY = 5, /* reading back */
+    HUP_STAGES = 6
+} hup_stage_name;
+
+/* What a thread of a stage does with its time. */
+typedef enum {
+    HUP_SPAN_BUSY = 0,
+    HUP_SPAN_INPUT = 1, /* it waits for the stage before it */
+    HUP_SPAN_OUTPUT = 2 /* it waits for the stage behind it, or for its turn under hup_config.rate */
+} hup_span;
+
+/* Where the time of one stage went. Nanoseconds of all its threads together. */
+typedef struct {
+    uint64_t busy_ns;
+    uint64_t input_ns;
+    uint64_t output_ns;
+    uint64_t bytes;   /* that it has worked on */
+    uint32_t pieces;  /* in so many pieces */
+    uint32_t threads; /* that worked for it */
+} hup_stage;
+
+/* A span of one thread, for a timeline. */
+typedef struct {
+    int stage;         /* a hup_stage_name */
+    int span;          /* a hup_span */
+    uint32_t thread;   /* its number in the kernel */
+    uint64_t start_ns; /* since the run was opened */
+    uint64_t ns;
+    uint64_t offset; /* of the image (of the input for HUP_STAGE_READ), and bytes of it: what it was busy with */
+    uint64_t bytes;
+} hup_event;
 
 /* What a run did. Times are nanoseconds of wall clock. */
 typedef struct {
@@ -151,8 +194,7 @@ typedef struct {
     uint64_t write_ns;
     uint64_t flush_ns;
     uint64_t verify_ns;
-    uint64_t input_wait_ns;  /* the decoders together waited so long for input */
-    uint64_t target_wait_ns; /* and so long for a free block, that is, for the target */
+    hup_stage stages[6]; /* by hup_stage_name */
 } hup_report;
 
 /* What the first bytes of an image say. */
@@ -202,6 +244,10 @@ int hup_writer_end(hup_writer *writer, hup_error *error);
 /* Wait for the end of the run, timeout_ms at most. HUP_RUNNING: not yet. HUP_OK: *report (may be NULL) is
  * filled. Negative: the run failed, and no thread touches the target any more. */
 int hup_writer_wait(hup_writer *writer, uint32_t timeout_ms, hup_report *report, hup_error *error);
+
+/* Copy the timeline of a run that has ended: at most `room` events, in no certain order. Returns how many there were,
+ * which may be more than were kept. */
+size_t hup_writer_events(const hup_writer *writer, hup_event *events, size_t room);
 
 void hup_writer_progress(const hup_writer *writer, hup_progress *progress);
 
@@ -288,18 +334,18 @@ int hup_bench_compress(const void *data, size_t size, int level, void *frame, si
                        uint8_t xxh3[16], hup_error *error);
 size_t hup_bench_room(size_t size);
 
-typedef enum { HUP_STAGE_DECOMPRESS = 0, HUP_STAGE_SHA256 = 1, HUP_STAGE_XXH3 = 2 } hup_stage;
+typedef enum { HUP_BENCH_DECOMPRESS = 0, HUP_BENCH_SHA256 = 1, HUP_BENCH_XXH3 = 2 } hup_bench_kind;
 
 /* What a stage is given. */
 typedef struct {
     const void *data; /* borrowed */
     size_t size;
-    size_t raw; /* HUP_STAGE_DECOMPRESS: bytes that the frame gives */
+    size_t raw; /* HUP_BENCH_DECOMPRESS: bytes that the frame gives */
 } hup_bench_piece;
 
 /* Let `threads` (1 to 16) threads do one stage over and over with these pieces, for milliseconds. *rate: bytes a second
- * of all together, raw ones for HUP_STAGE_DECOMPRESS. HUP_E_FORMAT: a piece is no frame of that size. */
-int hup_bench_stage(hup_stage stage, const hup_bench_piece *pieces, size_t count, uint32_t threads,
+ * of all together, raw ones for HUP_BENCH_DECOMPRESS. HUP_E_FORMAT: a piece is no frame of that size. */
+int hup_bench_stage(hup_bench_kind kind, const hup_bench_piece *pieces, size_t count, uint32_t threads,
                     uint32_t milliseconds, uint64_t *rate, hup_error *error);
 
 /* SHA-256 of memory. */

@@ -65,11 +65,13 @@ static bool wait_for_room(struct hup_input *input, uint32_t timeout_ms)
 {
     struct hup_gate *gate = input->gate;
     struct timespec deadline = hup_clock_deadline(timeout_ms);
+    uint64_t since = hup_clock_ns();
     int number = 0;
 
     while (input->filled - released(input) == input->capacity && !gate->stopped && !input->closed && !number)
         number = timeout_ms == UINT32_MAX ? pthread_cond_wait(&input->room, &gate->lock)
                                           : pthread_cond_timedwait(&input->room, &gate->lock, &deadline);
+    hup_trace_add(&gate->trace, HUP_STAGE_READ, HUP_SPAN_OUTPUT, since, 0, 0);
     return number == 0;
 }
 
@@ -143,7 +145,7 @@ static int wait_for(struct hup_input *input, size_t n, size_t *got)
     while (input->filled - input->claimed < n && !input->ended && !gate->stopped) {
         uint64_t since = hup_clock_ns();
         pthread_cond_wait(&input->data, &gate->lock);
-        input->wait_ns += hup_clock_ns() - since;
+        hup_trace_add(&gate->trace, HUP_STAGE_DECODE, HUP_SPAN_INPUT, since, 0, 0);
     }
     uint64_t ready = input->filled - input->claimed;
     *got = ready < n ? (size_t)ready : n;

@@ -20,7 +20,6 @@ struct hup_input {
     bool closed;                    /* no more is wanted */
     bool hashing;                   /* `hash` is wanted */
     SHA256_CTX hash;                /* of all bytes claimed; used by the claiming thread alone */
-    uint64_t wait_ns;               /* time that decoders waited here */
     _Atomic uint64_t taken;         /* `claimed`, to be read without the lock */
     pthread_cond_t room;            /* the producer waits for it */
     pthread_cond_t data;            /* the decoders wait for it */

@@ -38,7 +38,11 @@ static void *mark_now_and_then(void *argument)
         if (mark->over || gate->stopped || done == durable)
             continue;
         pthread_mutex_unlock(&gate->lock);
+        if (!hup_pace_begin(&run->pace, HUP_STAGE_FLUSH, 0))
+            return NULL;
+        uint64_t since = hup_clock_ns();
         int status = hup_target_settle(&run->target, &error);
+        hup_pace_end(&run->pace, HUP_STAGE_FLUSH, since);
         if (status)
             hup_gate_fail(gate, &error);
         else

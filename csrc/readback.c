@@ -1,5 +1,6 @@
 /* Reading back: the medium, past every cache, against the digests taken when the image was decoded. */
 #include "readback.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -45,15 +46,18 @@ static int digest_unit(struct reader *reader, uint64_t from, uint64_t end, bool 
         if (until - at > run->layout.block)
             until = at + run->layout.block;
         size_t size = (size_t)(until - at), got;
-        if (!hup_pace_wait(&run->pace, size))
+        if (!hup_pace_begin(&run->pace, HUP_STAGE_VERIFY, size))
             return HUP_E_CANCELLED;
+        uint64_t since = hup_clock_ns();
         int status = hup_target_read(&run->target, at, reader->memory, size, &got, error);
+        hup_pace_end(&run->pace, HUP_STAGE_VERIFY, since);
         if (status)
             return status;
         if (got < size)
             return hup_fail(error, HUP_E_MISMATCH, at + got, end - at - got,
                             "the target ends at %" PRIu64 ", before the image does", at + got);
         hup_digest_update(reader->state, reader->memory, size);
+        hup_trace_add(&run->gate.trace, HUP_STAGE_VERIFY, HUP_SPAN_BUSY, since, at, size);
         *any = true;
         atomic_fetch_add(&run->done, size);
     }
@@ -86,6 +90,7 @@ static void *read_units(void *argument)
     uint64_t index;
     hup_error error;
 
+    hup_trace_thread(&run->gate.trace, HUP_STAGE_VERIFY);
     while (!hup_gate_stopped(&run->gate) && (index = atomic_fetch_add(reader->next, 1)) < run->records.count)
         if (check_unit(reader, index, &error) && !hup_gate_stopped(&run->gate))
             hup_gate_fail(&run->gate, &error);

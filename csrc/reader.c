@@ -94,16 +94,25 @@ static int read_piece(struct hup_reader *reader, struct cache *cache, uint64_t *
     if (size == 0)
         return 0;
     ssize_t got = -1;
+    struct hup_pace *pace = &reader->run->pace;
+    bool rests = cache->file && pace->background; /* the image may be on the same medium */
+    if (rests && !hup_pace_begin(pace, HUP_STAGE_READ, 0))
+        return HUP_E_CANCELLED;
+    uint64_t since = hup_clock_ns();
     do {
         if (!cache->file && !wait_readable(reader))
             return HUP_E_CANCELLED;
         got = read_retrying(reader->fd, memory, size);
     } while (got < 0 && errno == EAGAIN && !cache->file);
+    int number = errno;
+    if (rests)
+        hup_pace_end(pace, HUP_STAGE_READ, since);
     if (got < 0)
-        return hup_fail_errno(error, HUP_E_SOURCE, errno, *done, size, "reading the image at %" PRIu64 " failed",
+        return hup_fail_errno(error, HUP_E_SOURCE, number, *done, size, "reading the image at %" PRIu64 " failed",
                               *done);
     if (got == 0 && reader->length != UINT64_MAX)
         return hup_fail(error, HUP_E_SOURCE, *done, left, "the image ends %" PRIu64 " bytes early", left);
+    hup_trace_add(&reader->run->gate.trace, HUP_STAGE_READ, HUP_SPAN_BUSY, since, *done, (uint64_t)got);
     *done += (uint64_t)got;
     cache_advance(cache, reader->fd, (size_t)got);
     status = hup_input_commit(input, (size_t)got, error);
@@ -141,6 +150,8 @@ static void *read_all(void *argument)
     hup_error error = { 0 };
     int status;
 
+    hup_pace_thread(&reader->run->pace);
+    hup_trace_thread(&reader->run->gate.trace, HUP_STAGE_READ);
     if (hup_run_surveys(reader->run))
         status = read_ranges(reader, &cache, &error);
     else

@@ -78,7 +78,7 @@ int hup_ring_reserve(struct hup_ring *ring, uint64_t end)
         }
         uint64_t since = hup_clock_ns();
         pthread_cond_wait(&ring->free, &gate->lock);
-        ring->wait_ns += hup_clock_ns() - since;
+        hup_trace_add(&gate->trace, HUP_STAGE_DECODE, HUP_SPAN_OUTPUT, since, 0, 0);
     }
     bool stopped = gate->stopped;
     pthread_mutex_unlock(&gate->lock);
@@ -121,6 +121,7 @@ void hup_ring_finish(struct hup_ring *ring, uint64_t total)
 int hup_ring_take(struct hup_ring *ring, uint64_t *sequence)
 {
     struct hup_gate *gate = ring->gate;
+    uint64_t since = hup_clock_ns();
     int got = 0;
 
     pthread_mutex_lock(&gate->lock);
@@ -146,6 +147,7 @@ int hup_ring_take(struct hup_ring *ring, uint64_t *sequence)
         pthread_cond_wait(&ring->ready, &gate->lock);
     }
     pthread_mutex_unlock(&gate->lock);
+    hup_trace_add(&gate->trace, HUP_STAGE_WRITE, HUP_SPAN_INPUT, since, 0, 0);
     return got;
 }
 

@@ -27,7 +27,6 @@ struct hup_ring {
     uint64_t taken;           /* and before this one, taken */
     uint64_t released;        /* and before this one, released; see hup_ring_released */
     uint64_t total;           /* blocks of the image; UINT64_MAX while unknown */
-    uint64_t wait_ns;         /* time that decoders waited for a free block */
     pthread_cond_t free, ready;
 };
 

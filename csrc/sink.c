@@ -4,6 +4,7 @@
  * its last write before the end may go on into the slack behind it. That overhang is then copied to the start,
  * where it belongs, and the decoder goes on behind the copy; zstd takes what was before for its history. */
 #include "sink.h"
+#include "clock.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -13,7 +14,7 @@
 
 int hup_sink_init(struct hup_sink *sink, struct hup_run *run, hup_error *error)
 {
-    *sink = (struct hup_sink){ .run = run, .zero = true };
+    *sink = (struct hup_sink){ .run = run, .zero = true, .since = hup_clock_ns() };
     hup_range_check_begin(&sink->check, &run->ranges);
     if (run->config.flags & HUP_READ_BACK) {
         sink->state = hup_digest_create();
@@ -58,6 +59,11 @@ static int pass_on(struct hup_sink *sink, uint64_t sequence, uint32_t size, hup_
     }
     hup_ring_publish(&run->ring, sequence, sequence * run->ring.block, size, sink->zero);
     sink->zero = true;
+    uint64_t now = hup_clock_ns();
+    hup_trace_event(&run->gate.trace, HUP_STAGE_DECODE, HUP_SPAN_BUSY, sink->since, now - sink->since,
+                    sequence * run->ring.block, size);
+    hup_trace_sum(&run->gate.trace, HUP_STAGE_DECODE, HUP_SPAN_BUSY, 0, size);
+    sink->since = now;
     return HUP_OK;
 }
 

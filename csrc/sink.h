@@ -10,6 +10,7 @@ struct hup_sink {
     hup_xxh3_state *state; /* owned; of the current block; NULL when nothing is read back */
     uint64_t position;     /* bytes of the image put in */
     bool zero;             /* so far, the current block is all zero */
+    uint64_t since;        /* the current block was begun then */
 };
 
 int hup_sink_init(struct hup_sink *sink, struct hup_run *run, hup_error *error);

@@ -40,8 +40,12 @@ static bool read_piece(struct hup_run *run, struct hup_target *place, uint64_t o
 {
     size_t got;
 
-    return hup_pace_wait(&run->pace, size) && hup_target_read(place, offset, memory, size, &got, NULL) == HUP_OK &&
-           got == size;
+    if (!hup_pace_begin(&run->pace, HUP_STAGE_SURVEY, size))
+        return false;
+    uint64_t since = hup_clock_ns();
+    int status = hup_target_read(place, offset, memory, size, &got, NULL);
+    hup_pace_end(&run->pace, HUP_STAGE_SURVEY, since);
+    return status == HUP_OK && got == size;
 }
 
 /* Does the place hold the chunk? `memory` keeps a block; a chunk of several blocks is read twice when it seems so. */
@@ -98,11 +102,15 @@ static void *look(void *argument)
     struct hup_survey *survey = &run->survey;
     struct hup_gate *gate = &run->gate;
 
+    hup_trace_thread(&gate->trace, HUP_STAGE_SURVEY);
     pthread_mutex_lock(&gate->lock);
     while (!gate->stopped && survey->next < run->table_header.count) {
         uint32_t index = survey->next++;
         pthread_mutex_unlock(&gate->lock);
+        uint64_t since = hup_clock_ns();
         enum hup_verdict verdict = look_at(surveyor, index);
+        hup_trace_add(&gate->trace, HUP_STAGE_SURVEY, HUP_SPAN_BUSY, since, chunk_offset(run, index),
+                      hup_table_chunk(run->table, &run->table_header, index).raw);
         pthread_mutex_lock(&gate->lock);
         survey->verdicts[index] = (uint8_t)verdict;
         pthread_cond_broadcast(&survey->news);

@@ -63,6 +63,8 @@ static int check_config(const hup_config *config, hup_error *error)
 static void *conduct(void *argument)
 {
     hup_writer *writer = argument;
+
+    hup_pace_thread(&writer->run.pace);
     int status = hup_conduct(&writer->run);
 
     hup_input_close(&writer->run.input);
@@ -79,6 +81,8 @@ static void copy_config(struct hup_run *run, const hup_config *config)
     run->config = *config;
     if (!run->config.memory)
         run->config.memory = HUP_MEMORY_DEFAULT;
+    if ((run->config.flags & HUP_BACKGROUND) && !run->config.depth)
+        run->config.depth = 1;
     if (config->sha256)
         run->config.sha256 = memcpy(run->sha256, config->sha256, sizeof run->sha256);
     if (config->table_sha256)
@@ -108,7 +112,7 @@ static int build(hup_writer *writer, const hup_config *config, hup_error *error)
     copy_config(run, config);
     if ((status = hup_ranges_init(&run->ranges, config->ranges, config->range_count, error)))
         return status;
-    if ((status = hup_gate_init(&run->gate, error)))
+    if ((status = hup_gate_init(&run->gate, config->events, error)))
         goto free_ranges;
     if ((status =
              hup_input_init(&run->input, &run->gate, input_most(run->config.memory), config->sha256 != NULL, error)))
@@ -118,12 +122,15 @@ static int build(hup_writer *writer, const hup_config *config, hup_error *error)
         goto free_input;
     if ((status = hup_survey_init(&run->survey, run, config->older, error)))
         goto close_target;
-    if ((status = hup_pace_init(&run->pace, &run->gate, config->rate, error)) ||
-        (status = hup_mark_init(&run->mark, &run->gate, error)))
+    if ((status = hup_pace_init(&run->pace, &run->gate, config->rate, config->flags & HUP_BACKGROUND, error)))
         goto free_survey;
+    if ((status = hup_mark_init(&run->mark, &run->gate, error)))
+        goto free_pace;
     if (!(status = hup_gate_condition(&run->gate, &writer->finished, error)) &&
         !(status = hup_run_thread(&writer->conductor, conduct, writer, error)))
         return HUP_OK;
+free_pace:
+    hup_pace_destroy(&run->pace);
 free_survey:
     hup_survey_destroy(&run->survey);
 close_target:
@@ -211,9 +218,8 @@ static void fill_report(hup_writer *writer, hup_report *report)
         .write_ns = run->write_ns,
         .flush_ns = run->flush_ns,
         .verify_ns = run->verify_ns,
-        .input_wait_ns = run->input.wait_ns,
-        .target_wait_ns = run->ring.wait_ns,
     };
+    hup_trace_report(&run->gate.trace, report->stages);
 }
 
 int hup_writer_wait(hup_writer *writer, uint32_t timeout_ms, hup_report *report, hup_error *error)
@@ -236,6 +242,18 @@ int hup_writer_wait(hup_writer *writer, uint32_t timeout_ms, hup_report *report,
     }
     pthread_mutex_unlock(&gate->lock);
     return status;
+}
+
+size_t hup_writer_events(const hup_writer *writer, hup_event *events, size_t room)
+{
+    const struct hup_trace *trace = &writer->run.gate.trace;
+    size_t seen = atomic_load(&trace->seen), kept = seen < trace->room ? seen : trace->room;
+
+    if (kept > room)
+        kept = room;
+    if (kept)
+        memcpy(events, trace->events, kept * sizeof *events);
+    return seen;
 }
 
 void hup_writer_progress(const hup_writer *writer, hup_progress *progress)
@@ -272,6 +290,7 @@ void hup_writer_close(hup_writer *writer)
         pthread_join(writer->reader.thread, NULL);
     if (run->has_ring)
         hup_ring_destroy(&run->ring);
+    hup_pace_destroy(&run->pace);
     hup_survey_destroy(&run->survey);
     hup_target_close(&run->target);
     hup_input_destroy(&run->input);

@@ -11,15 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hupfast.board import Board, load_board
+from hupfast.board import load_board
 from hupfast.bundle import open_bundle
-from hupfast.errors import HupfastError, Refused, UsageError
+from hupfast.errors import DataError, HupfastError, NothingToDo, Refused, SourceError, UsageError
+from hupfast.gates import check_gates
 from hupfast.keys import trusted_keys
+from hupfast.machine import Machine
+from hupfast.manifest import Manifest
+from hupfast.target import check_target
 from hupfast.trust import check_trust
 from hupfast.version import version_key
 
 if TYPE_CHECKING:
-    from hupfast.keys import Key
     from hupfast.source.transport import Transport
 
 _TOLD = 5
@@ -40,45 +43,60 @@ def choose_bundle(
     root: "str | os.PathLike[str]" = "/",
     key: "str | os.PathLike[str] | None" = None,
     allow_unsigned: bool = False,
+    allow_downgrade: bool = False,
     transport: "Transport | None" = None,
 ) -> Choice:
     """
     The newest of the bundles that this board could take. One that stands alone is not looked at.
 
-    Of two with the same version the first is taken. Raises: UsageError when nothing was found under a name, Refused
-    when none of several fits, with the reasons.
+    Of two with the same version the first is taken. Raises: UsageError when nothing was found under a name. When none
+    of several fits: what all of them raise, NothingToDo when one of them is running, else Refused, with the reasons.
     """
     found = [path for name in named for path in _expand(name)]
     if not found:
         raise UsageError("no bundle was named")
     if len(found) == 1:
         return Choice(found[0])
+    if "-" in found:
+        raise UsageError("standard input can only be read once: name it alone")
     profile = load_board(board, Path(root))
     keys = trusted_keys(Path(root), None if key is None else Path(key), allow_unsigned=allow_unsigned)
+    machine = Machine(profile, Path(root))
     fitting: list[tuple[str, str]] = []
-    reasons: list[str] = []
+    errors: dict[str, HupfastError] = {}
     for source in found:
         try:
-            fitting.append((_version(source, profile, keys, transport, allow_unsigned=allow_unsigned), source))
+            with open_bundle(source, transport=transport) as bundle:
+                check_trust(bundle.front, keys, allow_unsigned=allow_unsigned)
+                manifest = bundle.accept()
+            _check_fits(machine, manifest, allow_downgrade=allow_downgrade)
+            fitting.append((manifest.version, source))
         except HupfastError as error:
-            reasons.append(f"{source}: {error}")
+            errors[source] = error
+    reasons = [f"{source}: {error}" for source, error in errors.items()]
     if not fitting:
-        more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
-        raise Refused(f"none of {len(found)} bundles can be used here: {'; '.join(reasons[:_TOLD])}{more}")
+        raise _none_fits(list(errors.values()), reasons)
     version, chosen = max(fitting, key=lambda item: version_key(item[0]))
     older = [f"{source}: its version {has} is not newer than {version}" for has, source in fitting if source != chosen]
     return Choice(chosen, (*older, *reasons))
 
 
-def _version(
-    source: str, board: Board, keys: "Sequence[Key]", transport: "Transport | None", *, allow_unsigned: bool
-) -> str:
-    with open_bundle(source, transport=transport) as bundle:
-        check_trust(bundle.front, keys, allow_unsigned=allow_unsigned)
-        manifest = bundle.accept()
-    if not set(manifest.boards) & {board.name, *board.compatible}:
-        raise Refused(f"it is for the board {' or '.join(manifest.boards)}")
-    return manifest.version
+def _check_fits(machine: Machine, manifest: Manifest, *, allow_downgrade: bool) -> None:
+    """What the plan refuses without a look at the rest of the bundle. Raises: NothingToDo, Refused."""
+    situation = machine.situation()
+    check_gates(machine, situation, manifest, allow_downgrade=allow_downgrade)
+    target = machine.board.other(situation.running)
+    check_target(machine.path_of(target), image_size=manifest.image.image_size, root=machine.root)
+
+
+def _none_fits(errors: Sequence[HupfastError], reasons: Sequence[str]) -> HupfastError:
+    more = f"; and {len(reasons) - _TOLD} more" if len(reasons) > _TOLD else ""
+    message = f"none of {len(reasons)} bundles can be used here: {'; '.join(reasons[:_TOLD])}{more}"
+    for kind in (UsageError, NothingToDo, DataError, SourceError):
+        if all(isinstance(error, kind) for error in errors):
+            return kind(message)
+    done = next((error for error in errors if isinstance(error, NothingToDo)), None)
+    return NothingToDo(f"{done}; {message}") if done is not None else Refused(message)
 
 
 def _expand(name: str) -> list[str]:

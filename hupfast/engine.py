@@ -183,6 +183,56 @@ class Progress:
     durable: int = 0
 
 
+@dataclass(frozen=True)
+class Stage:
+    """
+    Where the time of one stage went: seconds of all its threads together.
+
+    busy: at work. input_wait: for the stage before it. output_wait: for the stage behind it, or for its turn under a
+    limit. bytes: that it has worked on, in so many pieces, with so many threads.
+    """
+
+    busy: float
+    input_wait: float
+    output_wait: float
+    bytes: int
+    pieces: int
+    threads: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """
+    What one thread did for a while. start, seconds: since the run was opened, and how long.
+
+    span: "busy", or what it waited for: "input", "output". offset, bytes: of the image (stage "read": of its file).
+    """
+
+    stage: str
+    span: str
+    thread: int
+    start: float
+    seconds: float
+    offset: int
+    bytes: int
+
+
+STAGES = ("read", "survey", "decode", "write", "flush", "verify")
+"""Names of the stages, in the order in which bytes go through them."""
+
+_SPANS = ("busy", "input", "output")
+
+
+def stages(c_report: Any) -> dict[str, Stage]:
+    """The stages that have done something, of a hup_report."""
+    found = {}
+    for name, stage in zip(STAGES, c_report.stages, strict=True):
+        if stage.busy_ns or stage.input_ns or stage.output_ns:
+            waits = (stage.input_ns / 1e9, stage.output_ns / 1e9)
+            found[name] = Stage(stage.busy_ns / 1e9, *waits, stage.bytes, stage.pieces, stage.threads)
+    return found
+
+
 class Run:
     """
     One run of the engine. A context manager: leaving it stops the run, and joins and frees everything.
@@ -213,6 +263,8 @@ class Run:
         trusted: int = 0,
         mark_ms: int = 0,
         rate: int = 0,
+        events: int = 0,
+        background: bool = False,
     ) -> None:
         _check_numbers(memory, workers, depth, block, image_size)
         for digest in (sha256, table_sha256):
@@ -236,10 +288,12 @@ class Run:
             | (lib.HUP_CREATE if create else 0)
             | (lib.HUP_BUFFERED if buffered else 0)
             | (lib.HUP_SURVEY if survey else 0)
+            | (lib.HUP_BACKGROUND if background else 0)
         )
         config.workers, config.depth, config.block = workers, depth, block
         config.memory = memory
-        config.trusted, config.mark_ms, config.rate = trusted, mark_ms, rate
+        config.trusted, config.mark_ms, config.rate, config.events = trusted, mark_ms, rate, events
+        self._events = events
         if older is not None:
             config.older = borrowed("char[]", os.fsencode(older))
         config.image_size = _UNKNOWN if image_size is None else image_size
@@ -318,6 +372,15 @@ class Run:
         report, error = ffi.new("hup_report *"), _error()
         status = check(lib.hup_writer_wait(self._live(), int(timeout * 1000), report, error), error)
         return None if status == lib.HUP_RUNNING else report
+
+    def events(self) -> tuple[list[Event], int]:
+        """The timeline of a run that has ended, as far as it was kept, and how many events there were."""
+        kept = ffi.new("hup_event[]", max(self._events, 1))
+        seen = lib.hup_writer_events(self._live(), kept, self._events)
+        return [
+            Event(STAGES[e.stage], _SPANS[e.span], e.thread, e.start_ns / 1e9, e.ns / 1e9, e.offset, e.bytes)
+            for e in kept[0 : min(seen, self._events)]
+        ], seen
 
     def progress(self) -> Progress:
         """Where the run stands now. Cheap, and never waits."""

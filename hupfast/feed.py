@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hupfast.engine import Progress, Run
-from hupfast.errors import SourceError
+from hupfast.errors import DataError, SourceError
 
 if TYPE_CHECKING:
     from hupfast.source import Source
@@ -65,6 +65,8 @@ def feed_missing(run: Run, stream: Source, head: int, progress: ProgressFunction
         if not length:
             run.end()
             return
+        if stream.size is not None and offset + length > stream.size:
+            raise DataError(f"{stream.name} has {stream.size} bytes, and fewer than its chunk table tells of")
         stream.seek(offset, max(offset + length, head))
         while length and (room := _room(run, progress)):
             with room[:length] as piece:

@@ -21,7 +21,7 @@ from hupfast.engine import MEMORY_DEFAULT, Run
 from hupfast.errors import MismatchError, StaleError
 from hupfast.feed import ProgressFunction, checking, feed_missing, wait, watching
 from hupfast.target import check_target
-from hupfast.writer import report_of
+from hupfast.writer import begin_trace, end_trace, report_of
 
 if TYPE_CHECKING:
     from hupfast.manifest import ImageMember
@@ -64,6 +64,8 @@ def survey_image(
     *,
     older: Path | None = None,
     memory: int = MEMORY_DEFAULT,
+    rate: int = 0,
+    background: bool = False,
     progress: ProgressFunction | None = None,
 ) -> Survey:
     """
@@ -77,6 +79,8 @@ def survey_image(
         memory=memory - source.memory,
         survey=True,
         older=older,
+        rate=rate,
+        background=background,
         image_size=image.image_size,
         table_sha256=image.table_sha256,
     ) as run:
@@ -97,6 +101,8 @@ def fetch_image(
     mark: MarkFunction | None = None,
     memory: int = MEMORY_DEFAULT,
     rate: int = 0,
+    trace: Path | None = None,
+    background: bool = False,
     progress: ProgressFunction | None = None,
 ) -> Report:
     """
@@ -105,6 +111,7 @@ def fetch_image(
     source: the image's file, seekable. older: device or file of the running system, which may change meanwhile.
     trusted: what `mark` was last called with by a run of the same image that was cut off; its last chunks are read
     again before the rest is believed. rate: bytes a second at the target, 0: no limit.
+    trace: file for the timeline (trace.py). background: others on the machine come first.
     Raises TargetError and MemoryBudgetError before anything is written; DataError, DigestError, SourceError,
     MediumError, Cancelled.
     """
@@ -119,6 +126,7 @@ def fetch_image(
 
     check_target(target, image_size=image.image_size)
     for attempt in range(1, _ATTEMPTS + 1):
+        believed = durable
         try:
             with Run(
                 "write",
@@ -127,22 +135,28 @@ def fetch_image(
                 read_back=True,
                 survey=True,
                 older=older if attempt < _ATTEMPTS else None,
-                trusted=durable,
+                trusted=believed,
                 mark_ms=int(MARK_SECONDS * 1000),
                 rate=rate,
                 image_size=image.image_size,
                 table_sha256=image.table_sha256,
+                events=begin_trace(trace),
+                background=background,
             ) as run:
                 show = watching(progress, note)
                 feed_missing(run, source, _table_size(image), show)
-                return report_of(wait(run, show), time.monotonic() - started)
+                report = report_of(wait(run, show), time.monotonic() - started)
+                end_trace(trace, run)
+                return report
         except StaleError:  # what was copied until then is found on the target next time
             if attempt == _ATTEMPTS:
                 raise
         except MismatchError:  # somebody has written to the slot since it was noted how much of it is durable
-            if attempt == _ATTEMPTS or not durable:
+            if attempt == _ATTEMPTS or not believed:
                 raise
             durable = 0
+            if mark is not None:
+                mark(0)
     raise AssertionError("the last attempt returns or raises")
 
 

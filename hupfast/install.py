@@ -52,7 +52,13 @@ def install(
     """
     report = None
     announce("fetch")
-    read = fetch_boot_files(bundle, plan.to_fetch, machine.spool_directory)
+    try:
+        read = fetch_boot_files(bundle, plan.to_fetch, machine.spool_directory)
+    except (HupfastError, KeyboardInterrupt) as error:
+        if not _goes_on(error):
+            with suppress(HupfastError):
+                machine.empty_waiting()
+        raise
     critical = ExitStack()
     try:
         _begin(machine, plan, manifest, digest)
@@ -105,7 +111,8 @@ def grow(machine: Machine, plan: Plan, request: Request | None, announce: Callab
                 services.start()
     except (HupfastError, KeyboardInterrupt) as error:
         machine.log.note(f"the boot partition has not grown: {error}")
-        _drop_request(machine, error)
+        if not _goes_on(error):
+            machine.drop_request()
         raise
     machine.log.note("the boot partition has grown: after a reboot, the update goes on")
 
@@ -143,9 +150,11 @@ def _write_image(
             plan.target_path,
             older=plan.older if source.remote else None,
             trusted=plan.durable,
-            mark=machine.journal.note_durable,
+            mark=machine.note_durable,
             memory=plan.memory,
             rate=plan.rate,
+            trace=plan.trace,
+            background=plan.background,
             progress=progress,
         )
     return write_image(
@@ -156,6 +165,8 @@ def _write_image(
         table_sha256=manifest.image.table_sha256,
         skip_unchanged=plan.again,
         rate=plan.rate,
+        trace=plan.trace,
+        background=plan.background,
         progress=progress,
     )
 
@@ -238,15 +249,13 @@ def _give_up(machine: Machine, plan: Plan, error: BaseException) -> None:
         machine.note_failure("cancelled" if cancelled else "failed", str(error) or "interrupted")
     with suppress(HupfastError):
         machine.empty_scratch()
-        _drop_request(machine, error)
+    if not _goes_on(error):
+        machine.drop_request()
 
 
-def _drop_request(machine: Machine, error: BaseException) -> None:
+def _goes_on(error: BaseException) -> bool:
     """
     An update that failed has ended. Not when its source failed, which may be there after the next boot, and not when
     the system is going down (SIGTERM) or its terminal has gone.
     """
-    goes_on = isinstance(error, SourceError) or str(error) in ("SIGTERM", "SIGHUP")
-    if not goes_on:
-        save_request(machine.state_directory, None)
-        machine.empty_waiting()
+    return isinstance(error, SourceError) or str(error) in ("SIGTERM", "SIGHUP")

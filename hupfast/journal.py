@@ -206,6 +206,8 @@ def _check_types(state: State) -> None:
             wanted = {"confirmed": bool, "at": int, "durable": int}.get(key, str)
             if type(content) is not wanted:
                 raise ValueError(f"{key} is {content!r}")
+    if state.transaction is not None and state.transaction.durable < 0:
+        raise ValueError(f"durable is {state.transaction.durable}")
     for name, version in state.newest.items():
         if type(version) is not str:
             raise ValueError(f"the newest {name} is {version!r}")

@@ -6,17 +6,20 @@ cut off, or a reboot, has left to be noted.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from hupfast.board import Board
 from hupfast.bootfiles import forget_undo, undo_boot_files
+from hupfast.errors import HupfastError
 from hupfast.ext4 import Ext4, Readable
 from hupfast.journal import Ending, Journal, SlotRecord, State
 from hupfast.logbook import Logbook
 from hupfast.mounted import Mounted
 from hupfast.raw import Disk, find_disk
 from hupfast.rawwrite import undo_raw
+from hupfast.request import save_request
 from hupfast.restart import reboot
 from hupfast.situation import Situation, judge
 from hupfast.slot import slot_path
@@ -105,10 +108,18 @@ class Machine:
     def end(self, result: str, reason: str) -> None:
         """Note how the transaction has ended, and that none is under way any more."""
         self.journal.save(replace(self._ended(result, reason), transaction=None))
+        self.drop_request()
 
     def note_failure(self, result: str, reason: str) -> None:
         """Note why a run has stopped; the transaction stays, to be continued."""
         self.journal.save(self._ended(result, reason))
+
+    def note_durable(self, size: int) -> None:
+        """Note how much of the image need not be written again. When that fails, a cut costs more, and that is all."""
+        try:
+            self.journal.note_durable(size)
+        except HupfastError as error:
+            self.log.note(f"how far the image is written cannot be noted: {error}")
 
     def note_left(self, slot: str, reason: str) -> None:
         """Note that the permanent system in `slot` is left for the other one."""
@@ -126,7 +137,10 @@ class Machine:
             state = replace(self._ended("confirmed", ""), transaction=None)
         if record is not None:
             state = state.with_slot(slot, replace(record, confirmed=True))
+        ended = self.state.transaction is not None
         self.journal.save(state)
+        if ended:
+            self.drop_request()
 
     def reboot(self) -> None:
         """Reboot, by the profile's command and more. Raises: HupfastError when the command fails."""
@@ -176,6 +190,15 @@ class Machine:
         """Remove boot files in waiting too: no run will go on with them. Raises: HupfastError."""
         empty_spool(self.spool_directory)
         self.empty_scratch()
+
+    def drop_request(self) -> None:
+        """
+        The update has ended: nobody goes on with it by itself. A run that was killed right behind its switch has left
+        both, the request and what waits. What does not succeed here, the next command does.
+        """
+        with suppress(HupfastError):
+            save_request(self.state_directory, None)
+            self.empty_waiting()
 
     def forget_undo(self) -> None:
         """What the boot files stage has replaced is not needed any more. Raises: HupfastError."""

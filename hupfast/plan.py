@@ -52,7 +52,9 @@ class Plan:
     whether config.json has to come from where an older system had it. raw: bootloaders outside of partitions.
     enlargement: of the boot partition; when it has to grow, that is all that this update does. older: the running
     slot. durable: bytes of the image that a run that was cut off need not write again. rate: bytes a second at the
-    slot, 0: no limit. survey: what would be fetched and written, where that was looked for (--dry-run).
+    slot, 0: no limit. trace: file for the timeline.
+    background: others on the machine come first. survey: what would be fetched and written, where that was looked for
+    (--dry-run).
     """
 
     board: str
@@ -79,6 +81,8 @@ class Plan:
     older: Path
     durable: int
     rate: int
+    trace: Path | None = None
+    background: bool = False
     survey: Survey | None = None
 
     @property
@@ -101,7 +105,7 @@ class Plan:
                 {"path": change.path, "action": change.action, "size": change.size} for change in self.boot.changes
             ],
         }
-        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw", "enlargement", "older", "survey")
+        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw", "enlargement", "older", "survey", "trace")
         own = {key: value for key, value in vars(self).items() if key not in apart}
         return {
             **own,
@@ -121,11 +125,13 @@ class Plan:
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for beyond the bundle. memory: the engine's budget in bytes. rate: see Plan."""
+    """What the user asked for beyond the bundle. memory: the engine's budget in bytes. The rest: see Plan."""
 
     memory: int
     allow_downgrade: bool = False
     rate: int = 0
+    trace: Path | None = None
+    background: bool = False
 
 
 def make_plan(machine: Machine, situation: Situation, manifest: Manifest, wish: Wish, bundle: Bundle) -> Plan:
@@ -192,6 +198,8 @@ def make_plan(machine: Machine, situation: Situation, manifest: Manifest, wish: 
         older=active_path,
         durable=_durable(machine, target, manifest, digest),
         rate=wish.rate,
+        trace=wish.trace,
+        background=wish.background,
     )
 
 

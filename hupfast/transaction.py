@@ -28,9 +28,10 @@ from hupfast.lock import exclusive
 from hupfast.machine import Machine
 from hupfast.manifest import Manifest
 from hupfast.plan import Plan, Wish, make_plan
-from hupfast.request import Request, repeatable, save_request
+from hupfast.request import Request, repeatable
 from hupfast.situation import Situation
 from hupfast.system import under
+from hupfast.trace import check_trace
 from hupfast.trust import check_trust
 
 if TYPE_CHECKING:
@@ -95,10 +96,11 @@ def update(
     memory: int = MEMORY_DEFAULT,
     transport: "Transport | None" = None,
     limit_write: int = 0,
+    trace: "str | os.PathLike[str] | None" = None,
+    background: bool = False,
     progress: "ProgressFunction | None" = None,
     on_stage: StageFunction | None = None,
-    attempts: int = 0,
-    durable: int = 0,
+    on_plan: Callable[[Plan], None] | None = None,
 ) -> UpdateResult:
     """
     Install a bundle on the slot that is not running, and have the bootloader try it at the next boot.
@@ -106,62 +108,105 @@ def update(
     source: path, http(s) URL, "-" or an open file. board: name of the profile, None to detect it. root: where
     the board's system is. memory: bytes that the engine may use. progress: see hupfast.writer. on_stage: see
     StageFunction; what it raises stops the update between two stages. transport: how addresses are reached.
-    limit_write: bytes a second that the slot is written and read with, 0: no limit. attempts, durable: of
-    hupfast.resume.
+    limit_write: bytes a second that the slot is written and read with, 0: no limit. trace, background: see write_image.
+    on_plan: called with the plan before anything is written.
 
     Calling it again after it was cut off continues or repeats it, until the reboot. Raises: NothingToDo,
     Refused and UsageError before anything is written; DataError, MediumError, SourceError and HupfastError
     while the running system stays as it is, and stays what boots next; Busy.
     """
-    system_root = Path(root)
-    profile = load_board(board, system_root)
-    keys = trusted_keys(system_root, None if key is None else Path(key), allow_unsigned=allow_unsigned)
-    again = repeatable(source)
-    request = None
-    if again is not None and not dry_run:
-        request = Request(
-            source=again,
-            board=board,
-            key=_absolute(key),
-            allow_unsigned=allow_unsigned,
-            allow_downgrade=allow_downgrade,
-            memory=memory,
-            reboot=reboot,
-            attempts=attempts,
-            ca_file=_absolute(transport.ca_file if transport else None),
-            auth_file=_absolute(transport.auth_file if transport else None),
-            limit_rate=transport.limit_rate if transport else 0,
-            limit_write=limit_write,
-            durable=durable,
-        )
+    asked = Request(
+        source=repeatable(source) or "",
+        board=board,
+        key=_absolute(key),
+        allow_unsigned=allow_unsigned,
+        allow_downgrade=allow_downgrade,
+        memory=memory,
+        reboot=reboot,
+        ca_file=_absolute(transport.ca_file if transport else None),
+        auth_file=_absolute(transport.auth_file if transport else None),
+        limit_rate=transport.limit_rate if transport else 0,
+        limit_write=limit_write,
+        background=background,
+    )
+    return carry_out(
+        source,
+        asked,
+        root=Path(root),
+        dry_run=dry_run,
+        transport=transport,
+        trace=None if trace is None else Path(trace),
+        progress=progress,
+        on_stage=on_stage,
+        on_plan=on_plan,
+    )
+
+
+def carry_out(
+    source: "SourceLike",
+    asked: Request,
+    *,
+    root: Path,
+    dry_run: bool = False,
+    transport: "Transport | None" = None,
+    trace: Path | None = None,
+    progress: "ProgressFunction | None" = None,
+    on_stage: StageFunction | None = None,
+    on_plan: Callable[[Plan], None] | None = None,
+) -> UpdateResult:
+    """What update() and resume_update() share. asked: what is kept for another attempt, unless its source is ""."""
     announce = on_stage or _nobody
+    if trace is not None:
+        check_trace(trace)
+    profile = load_board(asked.board, root)
+    key = None if asked.key is None else Path(asked.key)
+    keys = trusted_keys(root, key, allow_unsigned=asked.allow_unsigned)
     with ExitStack() as stack:
         if not dry_run:
-            stack.enter_context(exclusive(under(system_root, profile.state)))
-        machine = Machine(profile, system_root)
+            stack.enter_context(exclusive(under(root, profile.state)))
+        machine = Machine(profile, root)
         bundle = stack.enter_context(open_bundle(source, transport=transport))
-        check_trust(bundle.front, keys, allow_unsigned=allow_unsigned)
-        manifest, digest = bundle.accept(), bundle.front.digest
+        check_trust(bundle.front, keys, allow_unsigned=asked.allow_unsigned)
+        manifest = bundle.accept()
         situation = machine.situation() if dry_run else machine.recover()
         if not dry_run:
             machine.empty_scratch()
-        if _is_pending(machine, situation, digest):
+        if _is_pending(machine, situation, bundle.front.digest):
             if not dry_run:
-                save_request(machine.state_directory, None)
-            return _finish(machine, manifest, situation.boot.next, None, None, reboot and not dry_run, announce)
-        wish = Wish(memory, allow_downgrade, limit_write)
+                machine.drop_request()
+            reboot = asked.reboot and not dry_run
+            return _finish(machine, manifest, situation.boot.next, None, None, reboot, announce)
+        wish = Wish(asked.memory, asked.allow_downgrade, asked.limit_write, trace, asked.background)
         plan = make_plan(machine, situation, manifest, wish, bundle)
         if dry_run:
             plan = replace(plan, survey=_survey(bundle, manifest, plan, progress))
             return UpdateResult("planned", manifest.name, manifest.version, plan.target, plan, None)
-        if plan.enlargement.growth is not None:
-            grow(machine, plan, request, announce)
-            return _finish(machine, manifest, plan.target, plan, None, reboot, announce)
-        with stopped(profile.hold.stop, system_root) as services:
-            report = install(machine, plan, bundle, manifest, digest, request, progress, announce)
-            if not reboot or profile.hold.locks:  # who holds the reboot off must be able to end that
-                _start_again(machine, services)
-        return _finish(machine, manifest, plan.target, plan, report, reboot, announce)
+        for warning in plan.warnings:
+            machine.log.note(f"warning: {warning}")
+        if on_plan is not None:
+            on_plan(plan)
+        return _do(machine, plan, bundle, manifest, asked, progress, announce)
+
+
+def _do(
+    machine: Machine,
+    plan: Plan,
+    bundle: Bundle,
+    manifest: Manifest,
+    asked: Request,
+    progress: "ProgressFunction | None",
+    announce: StageFunction,
+) -> UpdateResult:
+    """The plan stands: carry it out, with services stopped that must not run meanwhile."""
+    request, hold = asked if asked.source else None, machine.board.hold
+    if plan.enlargement.growth is not None:
+        grow(machine, plan, request, announce)
+        return _finish(machine, manifest, plan.target, plan, None, asked.reboot, announce)
+    with stopped(hold.stop, machine.root) as services:
+        report = install(machine, plan, bundle, manifest, bundle.front.digest, request, progress, announce)
+        if not asked.reboot or hold.locks:  # who holds the reboot off must be able to end that
+            _start_again(machine, services)
+    return _finish(machine, manifest, plan.target, plan, report, asked.reboot, announce)
 
 
 def _absolute(path: "str | os.PathLike[str] | None") -> str | None:
@@ -170,11 +215,20 @@ def _absolute(path: "str | os.PathLike[str] | None") -> str | None:
 
 def _survey(bundle: Bundle, manifest: Manifest, plan: Plan, progress: "ProgressFunction | None") -> Survey | None:
     """What of the image would be fetched and written; None for a stream, which comes whole."""
-    source = bundle.image()
-    if not source.seekable:
+    if bundle.is_stream:
         return None
+    source = bundle.image()
     older = plan.older if source.remote else None
-    return survey_image(source, manifest.image, plan.target_path, older=older, memory=plan.memory, progress=progress)
+    return survey_image(
+        source,
+        manifest.image,
+        plan.target_path,
+        older=older,
+        memory=plan.memory,
+        rate=plan.rate,
+        background=plan.background,
+        progress=progress,
+    )
 
 
 def _start_again(machine: Machine, services: Stopped) -> None:

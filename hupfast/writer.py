@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hupfast import engine
-from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run
+from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run, Stage
 from hupfast.errors import Refused, UsageError
 from hupfast.examine import check_digest, prepare
 from hupfast.feed import ProgressFunction, checking, feed, wait
@@ -45,8 +45,8 @@ class Report:
     format: "raw", "zstd" or "chunked", as the engine saw it. direct: the page cache was bypassed.
     verified: the whole target was read back past every cache and compared. memory: what the engine allocated.
     written: sent as data. zeroed: zeroed without sending data. unchanged: left alone, for they were there already.
-    copied: of those written, what came from the older system. unmapped: outside the block map. input_wait_seconds,
-    target_wait_seconds: what the decoders, together, waited for the image and for the target.
+    copied: of those written, what came from the older system. unmapped: outside the block map. stages: where
+    the time went, by "read", "survey", "decode", "write", "flush", "verify".
     """
 
     format: str
@@ -66,9 +66,8 @@ class Report:
     write_seconds: float
     flush_seconds: float
     verify_seconds: float
-    input_wait_seconds: float
-    target_wait_seconds: float
     seconds: float
+    stages: Mapping[str, Stage]
 
     def as_dict(self) -> dict[str, object]:
         """All fields, for JSON."""
@@ -193,6 +192,8 @@ def write_image(
     image_size: int | None = None,
     table_sha256: bytes | None = None,
     rate: int = 0,
+    trace: Path | None = None,
+    background: bool = False,
     progress: ProgressFunction | None = None,
     transport: Transport | None = None,
 ) -> Report:
@@ -211,7 +212,8 @@ def write_image(
     workers, depth, block: decoders, writes in flight, bytes of one write; 0: chosen.
     image_size: raw bytes that the image must have. table_sha256: digest that its chunk table must have.
     transport: how an address is reached, where `source` is one.
-    rate: bytes a second at the target, written or read back; 0: no limit.
+    rate: bytes a second at the target, written or read back; 0: no limit. trace: file for the timeline (trace.py).
+    background: others on the machine come first (csrc/pace.c).
 
     Raises Refused (TargetError, MemoryBudgetError) before anything is written; DataError and DigestError for a bad
     image, SourceError when it cannot be read, MediumError and MismatchError for a bad target.
@@ -239,9 +241,13 @@ def write_image(
             sha256=late_digest,
             table_sha256=table_sha256,
             rate=rate,
+            events=begin_trace(trace),
+            background=background,
         ) as run:
             feed(run, stream, progress)
-            return report_of(wait(run, progress), time.monotonic() - started)
+            report = report_of(wait(run, progress), time.monotonic() - started)
+            end_trace(trace, run)
+            return report
 
 
 def verify_image(
@@ -299,6 +305,24 @@ def _check_map(stream: Source, block_map: Bmap, budget: int, progress: ProgressF
     stream.rewind()
 
 
+def begin_trace(path: Path | None) -> int:
+    """How many events a run keeps for the timeline in `path`, which can be written. Raises: Refused."""
+    if path is None:
+        return 0
+    from hupfast.trace import ROOM, check_trace
+
+    check_trace(path)
+    return ROOM
+
+
+def end_trace(path: Path | None, run: Run) -> None:
+    """Write the timeline of a run that has ended well. Raises: HupfastError."""
+    if path is not None:
+        from hupfast.trace import write_trace
+
+        write_trace(path, *run.events())
+
+
 def report_of(c_report: Any, seconds: float) -> Report:
     """A hup_report as a value."""
     return Report(
@@ -319,7 +343,6 @@ def report_of(c_report: Any, seconds: float) -> Report:
         write_seconds=c_report.write_ns / 1e9,
         flush_seconds=c_report.flush_ns / 1e9,
         verify_seconds=c_report.verify_ns / 1e9,
-        input_wait_seconds=c_report.input_wait_ns / 1e9,
-        target_wait_seconds=c_report.target_wait_ns / 1e9,
         seconds=seconds,
+        stages=engine.stages(c_report),
     )

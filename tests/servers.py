@@ -139,7 +139,8 @@ class Behaviour:
 
     ranges: honours Range. validators: sends ETag and Last-Modified. length: "told", "chunked" or "" (until it closes).
     hollow: no byte of the body comes. drop_after: bytes of a body after which the connection ends; reset: by RST.
-    stall_after: bytes after which nothing comes any more. times: bodies to do that to, then no more; -1: all.
+    drop_at: byte of the file before which it does. stall_after: bytes after which nothing comes any more. times: bodies
+    to do that to, then no more; -1: all.
     cap: no range goes beyond this byte.
     lie: added to the length that is told. content_range: sent instead of the right one. encoding: Content-Encoding.
     answers: what the first requests get instead. redirects: path to Location. password: value that Authorization
@@ -151,6 +152,7 @@ class Behaviour:
     length: str = "told"
     hollow: bool = False
     drop_after: int | None = None
+    drop_at: int | None = None
     reset: bool = False
     stall_after: int | None = None
     times: int = 1
@@ -280,11 +282,13 @@ class _Handler(http.server.BaseHTTPRequestHandler):
         self.close_connection = how.length == "" or how.lie > 0
         self.end_headers()
         if self.command != "HEAD":
-            self._body(b"" if how.hollow else data[start:end])
+            self._body(b"" if how.hollow else data[start:end], start)
 
-    def _body(self, body: bytes) -> None:
+    def _body(self, body: bytes, start: int) -> None:
         how = self.server.behaviour
         limits = [n for n in (how.drop_after, how.stall_after) if n is not None]
+        if how.drop_at is not None and start <= how.drop_at < start + len(body):
+            limits.append(how.drop_at - start)
         spoil = bool(limits) and how.times != 0
         if spoil:
             how.times -= 1

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from conftest import image_bytes
-from hupfast.engine import Progress
-from hupfast.errors import Cancelled, DigestError, HupfastError, MismatchError, SourceError
+from hupfast.engine import Progress, Run
+from hupfast.errors import Cancelled, DataError, DigestError, HupfastError, MismatchError, StaleError
+from hupfast.feed import ProgressFunction
 from hupfast.fetch import MARK_SECONDS, fetch_image, survey_image
 from hupfast.image import pack
 from hupfast.manifest import ImageMember
@@ -145,13 +146,13 @@ def test_cut_off_and_gone_on_with(made, server, monkeypatch):
     assert 20 * CHUNK < marks[-1] < SIZE
     assert all(mark % CHUNK == 0 for mark in marks)
 
-    before = counted(server)
+    done, before = marks[-1], counted(server)
     with open_source(server.url(KEY), head=HEAD) as source:
-        report = fetch_image(source, made.member, made.slot, trusted=marks[-1], mark=marks.append)
+        report = fetch_image(source, made.member, made.slot, trusted=done)
     assert made.is_right
-    assert report.unchanged >= marks[-1] - sum(chunk.zero for chunk in made.table.chunks) * CHUNK
+    assert report.unchanged >= done - sum(chunk.zero for chunk in made.table.chunks) * CHUNK
     zero = {index for index, chunk in enumerate(made.table.chunks) if chunk.zero}  # these are told at the end of a run
-    missing = ALL - set(range(marks[-1] // CHUNK)) | zero
+    missing = ALL - set(range(done // CHUNK)) | zero
     assert counted(server) - before <= HEAD + made.table.size + made.frames(missing)
 
 
@@ -170,12 +171,38 @@ def test_a_slot_that_was_written_to_since(made, server):
 
 
 def test_a_medium_that_does_not_keep_what_is_written(made, server, monkeypatch):
-    """Nothing was trusted, so a mismatch is the medium's, and is not tried again."""
+    """Nothing was trusted, so a mismatch is the medium's, and is not tried again, however far this run has come."""
     calls = []
-    monkeypatch.setattr("hupfast.fetch.wait", lambda *_: calls.append(1) or (_ for _ in ()).throw(MismatchError("x")))
+
+    def fails(run: Run, show: ProgressFunction) -> None:
+        calls.append(run)
+        show(Progress("verify", 0, SIZE, 0, durable=20 * CHUNK))
+        raise MismatchError("other bytes")
+
+    monkeypatch.setattr("hupfast.fetch.wait", fails)
     with open_source(server.url(KEY)) as source, pytest.raises(MismatchError):
         fetch_image(source, made.member, made.slot)
     assert len(calls) == 1
+
+
+def test_an_older_system_that_changes(made, server, monkeypatch):
+    """Chunks that were to be copied are looked at again, and at last all of them are fetched."""
+    made.fill(made.older, ALL)
+    older = []
+
+    class Stale(Run):
+        def __init__(self, *arguments: object, **options: object) -> None:
+            older.append(options["older"])
+            super().__init__(*arguments, **options)
+            if options["older"] is not None:
+                self.close()
+                raise StaleError("it has changed")
+
+    monkeypatch.setattr("hupfast.fetch.Run", Stale)
+    with open_source(server.url(KEY)) as source:
+        fetch_image(source, made.member, made.slot, older=made.older)
+    assert older == [made.older, made.older, None]
+    assert made.is_right
 
 
 def test_a_server_that_sends_other_bytes(made):
@@ -209,7 +236,7 @@ def test_a_file_that_is_too_short(made):
     with (
         misbehaving({KEY: made.data[:-100]}) as running,
         open_source(running.url(KEY)) as source,
-        pytest.raises(SourceError),
+        pytest.raises(DataError, match="fewer than its chunk table"),
     ):
         fetch_image(source, made.member, made.slot)
 

@@ -63,3 +63,17 @@ def test_attempts_that_get_farther_do_not_count(tmp_path: Path) -> None:
         next_attempt(tmp_path, durable)
     with pytest.raises(Refused):
         next_attempt(tmp_path, durable)
+
+
+def test_what_an_address_may_hide_is_not_shown(tmp_path: Path) -> None:
+    """A key in its query is kept, because it is needed: for the owner of the file only, and in no message."""
+    address = "https://host/os.hup?key=sesame"
+    save_request(tmp_path, replace(REQUEST, source=address))
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+    assert next_attempt(tmp_path, 0).source == address
+    assert (tmp_path / NAME).stat().st_mode & 0o777 == 0o600
+
+    save_request(tmp_path, replace(REQUEST, source=address, attempts=MAX_ATTEMPTS))
+    with pytest.raises(Refused, match=r"https://host/os\.hup\?\.\.\.") as caught:
+        next_attempt(tmp_path, 0)
+    assert "sesame" not in str(caught.value)

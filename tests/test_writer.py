@@ -6,6 +6,7 @@ import os
 import subprocess
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -304,3 +305,29 @@ def test_raw_image_of_unknown_end(target):
     source.size, source.end_is_told = None, False
     with pytest.raises(errors.Refused, match="does not tell the size"):
         write_image(source, target)
+
+
+def test_in_the_background(image, tmp_path):
+    """The engine's threads are last in line, one at a time uses the medium, and the caller's thread is as it was."""
+    import ctypes
+
+    libc = ctypes.CDLL(None, use_errno=True)
+    ioprio_get = {"x86_64": 252, "aarch64": 31}.get(os.uname().machine)
+    if ioprio_get is None:
+        pytest.skip("the number of ioprio_get is not known here")
+    (tmp_path / "target").write_bytes(bytes(16 << 20))
+    seen: set[tuple[bool, int, int]] = set()
+
+    def look(now: object) -> None:
+        for task in Path("/proc/self/task").iterdir():
+            try:
+                nice = int((task / "stat").read_text().rpartition(")")[2].split()[16])
+            except OSError:  # it has ended meanwhile
+                continue
+            seen.add((int(task.name) == os.getpid(), nice, libc.syscall(ioprio_get, 1, int(task.name)) >> 13))
+
+    report = write_image(image.chunked, tmp_path / "target", background=True, rate=20 << 20, progress=look)
+    assert report.depth == 1
+    assert (False, 19, 3) in seen
+    assert all(nice != 19 for is_main, nice, _ in seen if is_main)
+    assert (tmp_path / "target").read_bytes()[: len(image.bytes)] == image.bytes

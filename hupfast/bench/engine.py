@@ -21,9 +21,9 @@ _OPERATIONS = {
 }
 _METHODS = {"threads": lib.HUP_BENCH_THREADS, "io_uring": lib.HUP_BENCH_URING}
 _STAGES = {
-    "decompress": lib.HUP_STAGE_DECOMPRESS,
-    "sha256": lib.HUP_STAGE_SHA256,
-    "xxh3": lib.HUP_STAGE_XXH3,
+    "decompress": lib.HUP_BENCH_DECOMPRESS,
+    "sha256": lib.HUP_BENCH_SHA256,
+    "xxh3": lib.HUP_BENCH_XXH3,
 }
 _UNKNOWN = 2**64 - 1
 _TICK_MS = 100

@@ -26,6 +26,12 @@ _OPTIONS = (
 )
 
 
+trace_option = click.option("--trace", metavar="FILE", help="Write a timeline for Perfetto or chrome://tracing.")
+"""Where the time goes, to be looked at."""
+
+background_option = click.option("--background", is_flag=True, help="Let everything else on the machine go first.")
+"""The application comes first."""
+
 limit_write_option = click.option(
     "--limit-write", metavar="RATE", type=Size(), default=0, help="Bytes a second to write and read back at most."
 )

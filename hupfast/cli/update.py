@@ -12,11 +12,12 @@ import click
 from click.core import ParameterSource
 
 from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
-from hupfast.cli.transport import limit_write_option, transport_of, transport_options
+from hupfast.cli.transport import background_option, limit_write_option, trace_option, transport_of, transport_options
 
 if TYPE_CHECKING:
     from hupfast.choose import Choice
     from hupfast.confirm import Aftermath
+    from hupfast.plan import Plan
     from hupfast.status import SlotStatus, Status
     from hupfast.transaction import UpdateResult
 
@@ -36,6 +37,8 @@ _OF_A_REQUEST = (
     "auth_file",
     "limit_rate",
     "limit_write",
+    "background",
+    "trace",
 )
 """Options that --resume takes from the update that was cut off."""
 
@@ -63,6 +66,8 @@ _STAGES = {
 @click.option("--memory", type=Size(), default="16M", show_default=True, help="Budget for buffers and decoders.")
 @transport_options
 @limit_write_option
+@background_option
+@trace_option
 @json_option
 @quiet_option
 def update(
@@ -80,6 +85,8 @@ def update(
     auth_file: str | None,
     limit_rate: int,
     limit_write: int,
+    background: bool,
+    trace: str | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -110,13 +117,22 @@ def update(
     if resume and _given(*_OF_A_REQUEST):
         raise click.UsageError("--resume goes on as the update was asked for: no other option of that goes with it")
     on_stage = None if quiet else _announce
+    on_plan = None if quiet else _warn
     transport = transport_of(ca_file, auth_file, limit_rate, quiet=quiet)
     with progress(quiet) as show:
         if not sources:
-            result = resume_update(board=board, root=root, progress=show, on_stage=on_stage)
+            result = resume_update(
+                board=board, root=root, tell=transport.tell, progress=show, on_stage=on_stage, on_plan=on_plan
+            )
         else:
             choice = choose_bundle(
-                sources, board=board, root=root, key=key, allow_unsigned=allow_unsigned, transport=transport
+                sources,
+                board=board,
+                root=root,
+                key=key,
+                allow_unsigned=allow_unsigned,
+                allow_downgrade=allow_downgrade,
+                transport=transport,
             )
             if choice.others and not quiet:
                 _tell_choice(choice)
@@ -132,6 +148,9 @@ def update(
                 memory=memory,
                 transport=transport,
                 limit_write=limit_write,
+                background=background,
+                trace=trace,
+                on_plan=on_plan,
                 progress=show,
                 on_stage=on_stage,
             )
@@ -248,6 +267,11 @@ def _tell_choice(choice: Choice) -> None:
     click.echo(f"taking {choice.source}", err=True)
     for sentence in choice.others:
         click.echo(f"  not {sentence}", err=True)
+
+
+def _warn(plan: Plan) -> None:
+    for warning in plan.warnings:
+        click.echo(f"warning: {warning}", err=True)
 
 
 def _announce(stage: str) -> None:

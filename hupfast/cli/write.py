@@ -18,7 +18,7 @@ from hupfast.cli.output import (
     say,
     yes_option,
 )
-from hupfast.cli.transport import limit_write_option, transport_of, transport_options
+from hupfast.cli.transport import background_option, limit_write_option, trace_option, transport_of, transport_options
 from hupfast.errors import Cancelled, DataError
 
 if TYPE_CHECKING:
@@ -63,6 +63,8 @@ _target_argument = click.argument("target")
     "--block", type=Size(), callback=_check_block, help="Bytes of one write.  [default: as measured by bench, or 1M]"
 )
 @click.option("--depth", type=click.IntRange(1, 32), help="Writes in flight.  [default: as measured by bench, or 4]")
+@background_option
+@trace_option
 @_memory_option
 @transport_options
 @yes_option
@@ -78,6 +80,8 @@ def write(
     limit_write: int,
     block: int | None,
     depth: int | None,
+    background: bool,
+    trace: str | None,
     memory: int,
     ca_file: str | None,
     auth_file: str | None,
@@ -101,7 +105,7 @@ def write(
         found = prepare(source, target, memory - source.memory, bmap=bmap, create=True).target
         if found.exists:
             ask(_question(found), yes=yes, stdin_is_data=image == "-")
-        if block is None and depth is None:
+        if block is None and depth is None and not background:  # which has a depth of its own
             block, depth = _measured(target, quiet)
         with progress(quiet, source) as show:
             try:
@@ -116,6 +120,8 @@ def write(
                     block=block or 0,
                     depth=depth or 0,
                     rate=limit_write,
+                    background=background,
+                    trace=trace,
                     create=True,
                     progress=show,
                 )

@@ -307,15 +307,15 @@ static void stages_work(void)
     CHECK_EQUAL(hup_bench_compress(raw.data, raw.size, 3, frame, room, &length, xxh3, &error), HUP_OK);
 
     hup_bench_piece pieces[2] = { { frame, length, raw.size }, { frame, length, raw.size } };
-    for (int stage = HUP_STAGE_DECOMPRESS; stage <= HUP_STAGE_XXH3; stage++)
+    for (int kind = HUP_BENCH_DECOMPRESS; kind <= HUP_BENCH_XXH3; kind++)
         for (uint32_t threads = 1; threads <= 3; threads++) {
-            CHECK_EQUAL(hup_bench_stage((hup_stage)stage, pieces, 2, threads, 5, &rate, &error), HUP_OK);
+            CHECK_EQUAL(hup_bench_stage((hup_bench_kind)kind, pieces, 2, threads, 5, &rate, &error), HUP_OK);
             CHECK(rate > 100000);
         }
     pieces[1].raw = raw.size - 1;
-    CHECK_EQUAL(hup_bench_stage(HUP_STAGE_DECOMPRESS, pieces, 2, 2, 5, &rate, &error), HUP_E_FORMAT);
-    CHECK_EQUAL(hup_bench_stage(HUP_STAGE_SHA256, pieces, 2, 0, 5, &rate, &error), HUP_E_USAGE);
-    CHECK_EQUAL(hup_bench_stage(HUP_STAGE_SHA256, pieces, 0, 1, 5, &rate, &error), HUP_E_USAGE);
+    CHECK_EQUAL(hup_bench_stage(HUP_BENCH_DECOMPRESS, pieces, 2, 2, 5, &rate, &error), HUP_E_FORMAT);
+    CHECK_EQUAL(hup_bench_stage(HUP_BENCH_SHA256, pieces, 2, 0, 5, &rate, &error), HUP_E_USAGE);
+    CHECK_EQUAL(hup_bench_stage(HUP_BENCH_SHA256, pieces, 0, 1, 5, &rate, &error), HUP_E_USAGE);
     free(frame);
     free(raw.data);
 }

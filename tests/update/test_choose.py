@@ -8,7 +8,7 @@ import pytest
 from update.conftest import VirtualBoard as Board
 
 from hupfast.choose import choose_bundle
-from hupfast.errors import Refused, UsageError
+from hupfast.errors import DataError, HupfastError, NothingToDo, Refused, SourceError, UsageError
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_the_newest_that_fits(board: Board, stick: Path, name: str) -> None:
     """By the order of versions, from a folder or a pattern; what is not taken is told with the reason."""
     choice = choose_bundle([str(stick / name) if name else str(stick)], root=board.root, allow_unsigned=True)
     assert choice.source == str(stick / "1.10.hup")
-    assert any("3.0.hup: it is for the board toaster" in sentence for sentence in choice.others)
+    assert any("3.0.hup: os 3.0 is for the board toaster" in sentence for sentence in choice.others)
     assert any("1.9.hup: its version 1.9 is not newer" in sentence for sentence in choice.others)
 
 
@@ -37,6 +37,33 @@ def test_several_names(board: Board, stick: Path) -> None:
     """As a shell gives them when it expands the pattern itself."""
     names = [str(stick / "1.2.hup"), str(stick / "1.9.hup")]
     assert choose_bundle(names, root=board.root, allow_unsigned=True).source == names[1]
+
+
+def test_the_newest_that_can_be_installed_now(board: Board, shelf: Any, tmp_path: Path) -> None:
+    """A step in between comes first, and an image that is larger than the slot does not count."""
+    between, last = shelf.bundle("2.0"), shelf.bundle("3.0", minimum_versions={"system": "2.0"})
+    choice = choose_bundle([str(last), str(between)], root=board.root, allow_unsigned=True)
+    assert choice.source == str(between)
+    assert "needs system 2.0 or later" in choice.others[0]
+
+
+def test_all_of_them_fail_alike(board: Board, shelf: Any, tmp_path: Path) -> None:
+    """What one alone would end in, several do too."""
+    (tmp_path / "a.hup").write_bytes(b"a")
+    (tmp_path / "b.hup").write_bytes(b"b")
+    cases: list[tuple[list[object], type[HupfastError]]] = [
+        ([tmp_path / "a.hup", tmp_path / "b.hup"], DataError),
+        (["/no/a.hup", "/no/b.hup"], SourceError),
+        (["http://u:p@localhost/a", "http://u:p@localhost/b"], UsageError),
+        ([shelf.bundle("1.0"), shelf.bundle("1.0")], NothingToDo),
+        ([shelf.bundle("1.0"), tmp_path / "a.hup"], NothingToDo),
+        ([shelf.bundle("0.9"), tmp_path / "a.hup"], Refused),
+        (["-", shelf.bundle("2.0")], UsageError),
+    ]
+    for names, kind in cases:
+        with pytest.raises(kind) as caught:
+            choose_bundle([str(name) for name in names], root=board.root, allow_unsigned=True)
+        assert type(caught.value) is kind, names
 
 
 def test_who_stands_alone_is_not_looked_at(board: Board) -> None:

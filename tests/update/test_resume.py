@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from hupfast import install
-from hupfast.errors import DataError, NothingToDo, SourceError
+from hupfast.errors import DataError, NothingToDo, RolledBack, SourceError
 from hupfast.request import MAX_ATTEMPTS, NAME
 from hupfast.resume import resume_update
 
@@ -109,9 +109,9 @@ def test_an_update_that_was_switched_to_is_not_installed_again(board: Board) -> 
     assert resume_update(root=board.root).outcome == "pending"
     assert not request.exists()
 
-    request.write_bytes(kept)
     board.boot()
     board.confirm()
+    request.write_bytes(kept)
     with pytest.raises(NothingToDo, match="running already"):
         resume_update(root=board.root)
     assert not request.exists()
@@ -148,3 +148,29 @@ def test_the_log_tells_what_was_done(board: Board) -> None:
         "os 2.0 in slot b installed: a reboot tries it",
         "os 2.0 in slot b confirmed",
     ]
+
+
+@pytest.mark.parametrize("end", ["fall back", "fall back, noted", "roll back", "called off"])
+def test_an_update_that_has_ended_is_not_gone_on_with(board: Board, end: str) -> None:
+    """Killed right behind the switch, its request is left: what has fallen back, or was left, is not tried again."""
+    request = board.root / "state" / NAME
+    cut_off(board, "switch")
+    kept = request.read_bytes()
+    board.update("2.0")
+    request.write_bytes(kept)
+    if end == "called off":
+        board.rollback()
+    elif end == "roll back":
+        board.boot()
+        board.rollback()
+        board.boot()
+    else:
+        for _ in range(4):
+            board.boot()
+        if end == "fall back, noted":
+            with pytest.raises(RolledBack):
+                board.confirm()
+    with pytest.raises(NothingToDo, match="none to go on with"):
+        resume_update(root=board.root)
+    assert board.boot().slot == "a"
+    assert not request.exists()
