@@ -75,8 +75,7 @@ def make_verdict(
         pipeline=None if pipeline is None else pipeline.image_size / pipeline.seconds.median,
     )
     name = _NAMES.get(kind, "the medium") + (f" ({model})" if model else "")
-    ratio = next((stage.ratio for stage in stages if stage.ratio), 2.0)
-    work = _work(rates, 1.0, 1.0 / ratio)
+    work = _work(rates, 1.0, 1.0 / usual_ratio(stages))
     medium = f"{name}: {mb(chosen.rate.median)}"
     if work is None or rates.decompress is None:
         limit, sentence = "medium", f"{medium}; the processor was not measured"
@@ -118,6 +117,12 @@ def predict(
     if rates.xxh3:
         verify = max(verify, image_size / rates.xxh3)
     return Prediction(max(medium, work) + zeroing, verify)
+
+
+def usual_ratio(stages: Iterable[Stage], level: int = LEVEL) -> float:
+    """Raw bytes to packed ones of what was decompressed, at the measured level that is nearest; 2 when none was."""
+    found = [(abs((stage.level or 0) - level), stage.ratio) for stage in stages if stage.ratio]
+    return min(found)[1] if found else 2.0
 
 
 def mb(rate: float) -> str:

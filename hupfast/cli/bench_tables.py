@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hupfast.bench.verdict import mb, predict
+from hupfast.bench.verdict import mb, predict, usual_ratio
 from hupfast.cli.output import as_size, human, say
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def show_document(document: Document) -> None:
         f"settings    block {as_size(verdict.block)}, depth {verdict.depth}"
         f" ({human(verdict.memory)} in flight), the least memory within 3% of the best"
     )
-    ratio = next((stage.ratio for stage in document.stages if stage.ratio), 2.0)
+    ratio = usual_ratio(document.stages)
     guess = predict(document, _EXAMPLE, int(_EXAMPLE / ratio))
     say(
         f"an image    of 1 GiB, {human(_EXAMPLE / ratio)} packed, will take about {guess.write_seconds:.1f} s to write"

@@ -1,12 +1,14 @@
 """What follows from figures that were made up: the limit, the settings, the time of an image."""
 
+from dataclasses import replace
+
 import pytest
 from bench.made import STAGES, document, run, stage
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hupfast.bench.document import Sustained
-from hupfast.bench.verdict import best_settings, make_verdict, mb, predict
+from hupfast.bench.verdict import best_settings, make_verdict, mb, predict, usual_ratio
 from hupfast.errors import UsageError
 
 MIB = 2**20
@@ -84,6 +86,13 @@ def test_more_takes_longer(size, packed, zeroes, more):
     less = predict(found, size, packed, zeroes)
     assert less.write_seconds >= 0
     assert predict(found, size + more, packed + min(more, 10), zeroes).seconds >= less.seconds
+
+
+def test_usual_ratio():
+    """How well an image packs is told by the level that is nearest to that of `hupfast pack`."""
+    better = replace(stage("decompress", 1e8, 1, level=10), ratio=3.0)
+    assert usual_ratio((stage("decompress", 1e8, 1, level=1), better, stage("sha256", 1e8))) == 3.0
+    assert usual_ratio(()) == 2.0
 
 
 @pytest.mark.parametrize("numbers", [(-1, 0, 0.0), (1, -1, 0.0), (1, 1, 1.5), (1, 1, -0.1)])
