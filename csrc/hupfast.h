@@ -258,6 +258,96 @@ void hup_writer_cancel(hup_writer *writer);
 /* Stop if need be, join every thread, close and free all. NULL is allowed. */
 void hup_writer_close(hup_writer *writer);
 
+/* -------- measuring: what a medium and a processor can do, by the means that a run uses -------- */
+
+typedef enum {
+    HUP_BENCH_WRITE = 0,  /* noise in each block, and no two sectors that are the same */
+    HUP_BENCH_READ = 1,   /* past every cache */
+    HUP_BENCH_ZERO = 2,   /* zeroes that are asked for, as a run does */
+    HUP_BENCH_DISCARD = 3 /* BLKDISCARD, or a hole in a file; a run never does that */
+} hup_bench_operation;
+
+typedef enum {
+    HUP_BENCH_THREADS = 0, /* a thread for each operation in flight, as a run does */
+    HUP_BENCH_URING = 1    /* io_uring, reads and writes past the page cache only */
+} hup_bench_method;
+
+/* What to measure. All that it points to is borrowed until hup_bench_open returns. */
+typedef struct {
+    const char *target; /* path of a block device or a regular file; it is overwritten, but by HUP_BENCH_READ */
+    hup_bench_operation operation;
+    hup_bench_method method;
+    uint32_t block;       /* bytes of one operation, a power of two from 64 KiB to 4 MiB */
+    uint32_t depth;       /* operations in flight, 1 to 32 */
+    uint64_t offset;      /* of the part of the target that is used, a multiple of 4096 */
+    uint64_t length;      /* of that part, a multiple of the block; what is moved goes round in it */
+    uint64_t total;       /* bytes to move, rounded up to blocks; UINT64_MAX: until the time is over */
+    uint32_t limit_ms;    /* start no operation after that; 0: no limit */
+    uint64_t flush_every; /* wait for all that is in flight and flush, each time that so many bytes are written, a
+                             multiple of the block; 0: at the end only. At the end there is a flush in any case */
+    size_t room;          /* samples to keep, 24 bytes each; later operations are counted only */
+} hup_bench_config;
+
+/* One operation. Times are nanoseconds, from the start of the measurement. */
+typedef struct {
+    uint64_t start_ns;
+    uint64_t ns; /* that it took */
+    uint64_t offset;
+} hup_bench_sample;
+
+/* What was done. Times are nanoseconds of wall clock. */
+typedef struct {
+    int direct;     /* 1 when the page cache was bypassed to the end */
+    uint32_t align; /* bytes of a sector */
+    uint64_t bytes;
+    uint64_t operations;
+    uint64_t ns;           /* all of it, flushes included */
+    uint64_t flush_ns;     /* of these, in flushes */
+    uint64_t flush_max_ns; /* the longest flush */
+    uint64_t flushes;
+} hup_bench_result;
+
+typedef struct hup_bench hup_bench;
+
+/* Open the target, as hup_writer_open does, and start to measure. On failure *bench is NULL and nothing was written.
+ * HUP_E_SYSTEM with ENOSYS, EPERM or EOPNOTSUPP: there is no io_uring here, it is forbidden, or the target takes no
+ * direct I/O. */
+int hup_bench_open(const hup_bench_config *config, hup_bench **bench, hup_error *error);
+
+/* Wait for the end, timeout_ms at most. HUP_RUNNING: not yet. HUP_OK: *result is filled. Negative: it failed, and
+ * nothing is in flight any more. HUP_E_SYSTEM with EOPNOTSUPP: the target knows no HUP_BENCH_DISCARD. */
+int hup_bench_wait(hup_bench *bench, uint32_t timeout_ms, hup_bench_result *result, hup_error *error);
+
+/* The samples, in the order in which the operations ended. They are the engine's, until hup_bench_close; only after
+ * hup_bench_wait has returned HUP_OK. */
+const hup_bench_sample *hup_bench_samples(const hup_bench *bench, size_t *count);
+
+/* Stop early; hup_bench_wait then returns HUP_E_CANCELLED. Any thread, any time. */
+void hup_bench_cancel(hup_bench *bench);
+
+/* Stop if need be, wait for what is in flight, close and free all. NULL is allowed. */
+void hup_bench_close(hup_bench *bench);
+
+/* Compress a piece of an image into a zstd frame of its own. room: hup_bench_room(size) is enough. xxh3: of the raw
+ * bytes, as in a chunk table. HUP_E_USAGE: it is not. */
+int hup_bench_compress(const void *data, size_t size, int level, void *frame, size_t room, size_t *length,
+                       uint8_t xxh3[16], hup_error *error);
+size_t hup_bench_room(size_t size);
+
+typedef enum { HUP_BENCH_DECOMPRESS = 0, HUP_BENCH_SHA256 = 1, HUP_BENCH_XXH3 = 2 } hup_bench_kind;
+
+/* What a stage is given. */
+typedef struct {
+    const void *data; /* borrowed */
+    size_t size;
+    size_t raw; /* HUP_BENCH_DECOMPRESS: bytes that the frame gives */
+} hup_bench_piece;
+
+/* Let `threads` (1 to 16) threads do one stage over and over with these pieces, for milliseconds. *rate: bytes a second
+ * of all together, raw ones for HUP_BENCH_DECOMPRESS. HUP_E_FORMAT: a piece is no frame of that size. */
+int hup_bench_stage(hup_bench_kind kind, const hup_bench_piece *pieces, size_t count, uint32_t threads,
+                    uint32_t milliseconds, uint64_t *rate, hup_error *error);
+
 /* SHA-256 of memory. */
 int hup_sha256(const void *data, size_t size, uint8_t digest[32], hup_error *error);
 

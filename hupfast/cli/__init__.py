@@ -34,6 +34,7 @@ _COMMANDS = {
     "bundle": _Home("bundle", "Make, sign and inspect bundles."),
     "keygen": _Home("keygen", "Make a key to sign bundles with."),
     "boards": _Home("boards", "List and show board profiles."),
+    "bench": _Home("bench", "Measure a board, and compare boards."),
     "demo": _Home("demo", "Update a virtual board in a folder, without root."),
 }
 """Where each command lives, and what it does."""

@@ -8,6 +8,7 @@ import click
 
 from hupfast.cli.output import (
     Size,
+    as_size,
     ask,
     human,
     json_option,
@@ -38,6 +39,12 @@ def _check_hex(ctx: click.Context, param: click.Parameter, value: str | None) ->
     return value
 
 
+def _check_block(ctx: click.Context, param: click.Parameter, value: int | None) -> int | None:
+    if value is not None and not (65536 <= value <= 4 << 20 and value & (value - 1) == 0):
+        raise click.BadParameter("a block is a power of two from 64K to 4M")
+    return value
+
+
 _image_argument = click.argument("image")
 _target_argument = click.argument("target")
 
@@ -52,6 +59,10 @@ _target_argument = click.argument("target")
 @click.option("--verify/--no-verify", default=True, show_default=True, help="Read the target back, and compare.")
 @click.option("--skip-unchanged", is_flag=True, help="Read first, and leave alone what is there already.")
 @limit_write_option
+@click.option(
+    "--block", type=Size(), callback=_check_block, help="Bytes of one write.  [default: as measured by bench, or 1M]"
+)
+@click.option("--depth", type=click.IntRange(1, 32), help="Writes in flight.  [default: as measured by bench, or 4]")
 @background_option
 @trace_option
 @_memory_option
@@ -67,6 +78,8 @@ def write(
     verify: bool,
     skip_unchanged: bool,
     limit_write: int,
+    block: int | None,
+    depth: int | None,
     background: bool,
     trace: str | None,
     memory: int,
@@ -92,6 +105,8 @@ def write(
         found = prepare(source, target, memory - source.memory, bmap=bmap, create=True).target
         if found.exists:
             ask(_question(found), yes=yes, stdin_is_data=image == "-")
+        if block is None and depth is None and not background:  # which has a depth of its own
+            block, depth = _measured(target, quiet)
         with progress(quiet, source) as show:
             try:
                 report = write_image(
@@ -102,6 +117,8 @@ def write(
                     bmap=bmap,
                     sha256=sha256,
                     skip_unchanged=skip_unchanged,
+                    block=block or 0,
+                    depth=depth or 0,
                     rate=limit_write,
                     background=background,
                     trace=trace,
@@ -159,6 +176,19 @@ def _open(image: str, memory: int, transport: Transport) -> Source:
         source.close()
         raise
     return source
+
+
+def _measured(target: str, quiet: bool) -> tuple[int, int] | tuple[None, None]:
+    """Block and depth that `hupfast bench --save` has noted for this medium."""
+    from hupfast.bench.settings import saved_settings
+
+    found = saved_settings(target)
+    if found is None:
+        return None, None
+    if not quiet:
+        block = as_size(found.block)
+        click.echo(f"settings measured for this medium: block {block}, depth {found.depth}", err=True)
+    return found.block, found.depth
 
 
 def _question(target: Target) -> str:

@@ -1,0 +1,290 @@
+"""
+What a measurement leaves behind: one JSON document, schema version 1.
+
+Sizes are bytes, times seconds unless the name ends in _us (microseconds), rates bytes a second. What is not known is
+null. Every key is there, always; a reader leaves out keys that it does not know. A spread is the median absolute
+deviation of the rounds, 0 of one round.
+
+```
+{
+  "format": "hupfast-bench", "version": 1,
+  "hupfast": "hupfast 0.1.0, zstd 1.5.4", "date": "2026-11-27T05:00:00Z",
+  "board": {"model": text|null, "profile": text|null, "kernel": text, "cpus": int, "cpu": text, "memory": int},
+  "storage": {
+    "path": text,
+    "kind": "mmc" (eMMC), "sd", "nvme", "scsi" (USB sticks too), "virtio", "loop", "other": of the disk below a
+            partition or a file; "file": nothing is known of what is below the file
+    "model": text|null, "serial": text|null, "cid": text|null,
+    "size": int (of the target), "sector": int,
+    "health": {name: text, ...}       whatever sysfs tells: life_time, pre_eol_info, firmware, date of manufacture
+    "filesystem": text|null           type, when the target is a file
+    "direct": bool                    it was read and written past the page cache (O_DIRECT)
+  },
+  "settings": {"mode": "quick|default|full", "size": int (of the part that was used), "rounds": int},
+  "noise": {
+    "load": number                    load average before the first run
+    "busy_elsewhere": number          share of all processors that other processes had meanwhile, 0 to 1
+    "throttled": bool                 the processor got slower for its temperature, or the lack of power
+    "temperature": null|[before, after] (degrees Celsius), "frequency": null|[before, after] (Hz),
+    "remarks": [text, ...]            what a reader of the figures should know
+  },
+  "skipped": [{"what": text, "why": text}, ...],
+  "runs": [{
+    "operation": "write|read|zero|discard", "method": "threads|io_uring", "block": int, "depth": int,
+    "flush_every": int                bytes, 0: at the end only (every run but a read ends with a flush)
+    "rounds": [{"bytes": int, "seconds": number (wall, flushes included), "flush_seconds": number (of these),
+                "flushes": int, "latencies_us": [int, ...] (of each operation, in the order in which they ended)}],
+    "rate": {"median": number, "spread": number},
+    "latency_us": {"p50": number, "p90": number, "p99": number, "max": number}    over all rounds
+  }],
+  "sustained": null | {
+    "block": int, "depth": int,
+    "points": [[seconds, bytes], ...]         both from the start, of one long write
+    "burst_rate": number, "sustained_rate": number,   before and behind the knee, equal without one
+    "knee_bytes": int|null                    so much goes fast; null: no end of that was seen
+  },
+  "stages": [{
+    "name": "decompress|sha256|xxh3", "level": int|null (of zstd), "threads": int,
+    "rounds": [rate, ...], "ratio": number|null (raw bytes to packed ones),
+    "rate": {"median": number, "spread": number}      of raw bytes; for sha256 and xxh3, of the bytes that are hashed
+  }],
+  "pipeline": null | {
+    "image": text ("made", or a file's name), "image_size": int, "packed_size": int, "zero_share": number,
+    "seconds": {"median": number, "spread": number, "rounds": [number, ...]},
+    "report": {...}                   of hupfast.write_image, of the round in the middle
+  },
+  "verdict": {
+    "limit": "medium|processor", "sentence": text,
+    "block": int, "depth": int, "memory": int (the product)    to write images with
+    "rates": {"write", "read", "zero", "decompress", "sha256", "xxh3", "pipeline": number|null}
+             the best ones of the medium, those of all processors, and of the whole pipeline (raw bytes)
+  }
+}
+```
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+
+from hupfast.bench.read import read_value
+from hupfast.bench.stats import Latency, Middle
+from hupfast.errors import DataError, UsageError
+
+__all__ = ["Document", "Latency", "Middle", "load", "parse"]
+
+FORMAT = "hupfast-bench"
+VERSION = 1
+_LIMIT = 256 << 20
+
+
+@dataclass(frozen=True)
+class Board:
+    """The machine."""
+
+    model: str | None
+    profile: str | None
+    kernel: str
+    cpus: int
+    cpu: str
+    memory: int
+
+
+@dataclass(frozen=True)
+class Storage:
+    """The medium."""
+
+    path: str
+    kind: str
+    model: str | None
+    serial: str | None
+    cid: str | None
+    size: int
+    sector: int
+    health: dict[str, str]
+    filesystem: str | None
+    direct: bool
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How it was measured."""
+
+    mode: str
+    size: int
+    rounds: int
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What else went on."""
+
+    load: float
+    busy_elsewhere: float
+    throttled: bool
+    temperature: tuple[float, float] | None
+    frequency: tuple[float, float] | None
+    remarks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """What could not be measured here."""
+
+    what: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Round:
+    """One go."""
+
+    bytes: int
+    seconds: float
+    flush_seconds: float
+    flushes: int
+    latencies_us: tuple[int, ...]
+
+    @property
+    def rate(self) -> float:
+        """Bytes a second."""
+        return self.bytes / self.seconds if self.seconds else 0.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way of using the medium, in several rounds."""
+
+    operation: str
+    method: str
+    block: int
+    depth: int
+    flush_every: int
+    rounds: tuple[Round, ...]
+    rate: Middle
+    latency_us: Latency
+
+
+@dataclass(frozen=True)
+class Sustained:
+    """One long write."""
+
+    block: int
+    depth: int
+    points: tuple[tuple[float, int], ...]
+    burst_rate: float
+    sustained_rate: float
+    knee_bytes: int | None
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What the processor does without the medium."""
+
+    name: str
+    level: int | None
+    threads: int
+    rounds: tuple[float, ...]
+    ratio: float | None
+    rate: Middle
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """Times of several rounds."""
+
+    median: float
+    spread: float
+    rounds: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """The whole of writing an image."""
+
+    image: str
+    image_size: int
+    packed_size: int
+    zero_share: float
+    seconds: Seconds
+    report: dict[str, object]
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Bytes a second; None: not measured."""
+
+    write: float | None
+    read: float | None
+    zero: float | None
+    decompress: float | None
+    sha256: float | None
+    xxh3: float | None
+    pipeline: float | None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What follows."""
+
+    limit: str
+    sentence: str
+    block: int
+    depth: int
+    memory: int
+    rates: Rates
+
+
+@dataclass(frozen=True)
+class Document:
+    """One measurement, whole."""
+
+    hupfast: str
+    date: str
+    board: Board
+    storage: Storage
+    settings: Settings
+    noise: Noise
+    skipped: tuple[Skipped, ...]
+    runs: tuple[Run, ...]
+    sustained: Sustained | None
+    stages: tuple[Stage, ...]
+    pipeline: Pipeline | None
+    verdict: Verdict
+
+    def as_dict(self) -> dict[str, object]:
+        """All of it, for JSON."""
+        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+
+
+def parse(text: str | bytes, name: str) -> Document:
+    """A document out of its JSON. name: for messages. Raises: DataError."""
+    try:
+        data = json.loads(text, parse_constant=_no_constant)
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise DataError(f"{name} is no JSON document: {error}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise DataError(f"{name} is no result of `hupfast bench`")
+    if data.get("version") != VERSION or isinstance(data["version"], bool):
+        raise DataError(
+            f"{name} has version {data.get('version')!r} of the format, and this hupfast knows version {VERSION} only"
+        )
+    document: Document = read_value(Document, data, name)
+    return document
+
+
+def load(path: str) -> Document:
+    """The document in a file. Raises: UsageError when it cannot be read, DataError."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LIMIT + 1)
+    except (OSError, ValueError) as error:  # ValueError: a null byte in the name
+        raise UsageError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
+    if len(data) > _LIMIT:
+        raise DataError(f"{path} is no result of `hupfast bench`: it is larger than {_LIMIT >> 20} MiB")
+    return parse(data, path)
+
+
+def _no_constant(word: str) -> object:
+    raise ValueError(f"it has {word} in it")

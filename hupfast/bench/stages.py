@@ -1,0 +1,52 @@
+"""The stages of a run that need no medium: decompression at several levels, SHA-256, XXH3; on 1 to n processors."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from hupfast.bench.document import Stage
+from hupfast.bench.engine import compress, stage_rate
+from hupfast.bench.image import PATTERN, make_chunk
+from hupfast.bench.stats import middle
+
+_SEED = 5
+
+
+def measure_stages(
+    levels: tuple[int, ...], cpus: int, *, rounds: int, seconds: float, tell: Callable[[str], None]
+) -> tuple[Stage, ...]:
+    """
+    Measure each stage in rounds, in another order each time. seconds: of one round of one stage.
+
+    Decompression is on all numbers of processors up to `cpus`, hashing on one and on all of them.
+    """
+    raw = [make_chunk(kind, number) for number, kind in enumerate(PATTERN)]
+    sizes = [len(chunk) for chunk in raw]
+    threads = sorted({1, *(count for count in (2, 3, 4, 8, 16) if count < cpus), min(cpus, 16)})
+    packed: dict[int, list[bytes]] = {}
+    for level in levels:
+        tell(f"compressing at level {level}")
+        packed[level] = [compress(chunk, level).data for chunk in raw]
+    cells: list[tuple[str, int | None, int]] = [("decompress", level, count) for level in levels for count in threads]
+    cells += [(name, None, count) for name in ("sha256", "xxh3") for count in sorted({1, threads[-1]})]
+    rates: dict[tuple[str, int | None, int], list[float]] = {cell: [] for cell in cells}
+    order, chaos = list(cells), random.Random(_SEED)
+    for number in range(rounds):
+        chaos.shuffle(order)
+        for cell in order:
+            name, packed_at, processors = cell
+            tell(f"{name} on {processors} processors, round {number + 1} of {rounds}")
+            pieces = raw if packed_at is None else packed[packed_at]
+            rates[cell].append(stage_rate(name, pieces, sizes, threads=processors, seconds=seconds))
+    return tuple(
+        Stage(
+            name=cell[0],
+            level=cell[1],
+            threads=cell[2],
+            rounds=tuple(rates[cell]),
+            ratio=None if cell[1] is None else sum(sizes) / sum(map(len, packed[cell[1]])),
+            rate=middle(rates[cell]),
+        )
+        for cell in cells
+    )

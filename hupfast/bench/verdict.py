@@ -1,0 +1,197 @@
+"""
+What follows from a measurement: what limits this board, the settings to use, and how long an image will take.
+
+The model of a run. Decoders and target work at the same time, and the slower of the two decides; zeroes are asked for
+when all else is written, and the read-back comes last:
+
+    write = max(data / rate of the medium, work of the processors) + zeroes / rate of zeroing
+    work  = data / decompression + packed bytes / SHA-256 + data / XXH3          (all on all processors)
+    verify = max(image / rate of reading, image / XXH3)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from hupfast.bench.document import Document, Pipeline, Rates, Run, Stage, Sustained, Verdict
+from hupfast.errors import UsageError
+
+GOOD_ENOUGH = 0.97
+"""Settings that reach so much of the best rate are as good, and those of them that take the least memory are better."""
+
+LEVEL = 9
+"""Of zstd, that images are taken to be packed with, where nothing else is said: that of `hupfast pack`."""
+
+_NAMES = {
+    "mmc": "the eMMC",
+    "sd": "the card",
+    "nvme": "the NVMe drive",
+    "scsi": "the disk",
+    "virtio": "the virtual disk",
+    "loop": "the loop device",
+}
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Seconds that an image will take to be written (its flush included), and to be read back."""
+
+    write_seconds: float
+    verify_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Both."""
+        return self.write_seconds + self.verify_seconds
+
+
+def best_settings(runs: Iterable[Run]) -> Run:
+    """
+    The run with the settings to write with: of those that are as good as the best, the one of the least memory.
+
+    Of two that take the same, the one with fewer writes in flight. Raises: UsageError when nothing was written.
+    """
+    plain = _plain(runs, "write")
+    if not plain:
+        raise UsageError("there is no measurement of plain writes")
+    best = max(run.rate.median for run in plain)
+    good = [run for run in plain if run.rate.median >= GOOD_ENOUGH * best]
+    return min(good, key=lambda run: (run.block * run.depth, run.depth))
+
+
+def make_verdict(
+    runs: tuple[Run, ...], stages: tuple[Stage, ...], pipeline: Pipeline | None, kind: str, model: str | None
+) -> Verdict:
+    """Judge. kind, model: of the medium."""
+    chosen = best_settings(runs)
+    rates = Rates(
+        write=chosen.rate.median,
+        read=_best(_plain(runs, "read")),
+        zero=_best(_plain(runs, "zero")),
+        decompress=_stage(stages, "decompress", LEVEL),
+        sha256=_stage(stages, "sha256"),
+        xxh3=_stage(stages, "xxh3"),
+        pipeline=None if pipeline is None else pipeline.image_size / pipeline.seconds.median,
+    )
+    name = _NAMES.get(kind, "the medium") + (f" ({model})" if model else "")
+    work = _work(rates, 1.0, 1.0 / usual_ratio(stages))
+    medium = f"{name}: {mb(chosen.rate.median)}"
+    if work is None or rates.decompress is None:
+        limit, sentence = "medium", f"{medium}; the processor was not measured"
+    else:
+        threads = max(stage.threads for stage in stages)
+        on = "one processor" if threads == 1 else f"{threads} processors"
+        if 1 / work >= chosen.rate.median:
+            limit, sentence = "medium", f"{medium}; decompression could do {mb(rates.decompress)} on {on}"
+        else:
+            limit = "processor"
+            sentence = f"the processor: {mb(1 / work)}, decompressing and checking on {on}; {name} could do"
+            sentence += f" {mb(chosen.rate.median)}"
+    return Verdict(limit, sentence, chosen.block, chosen.depth, chosen.block * chosen.depth, rates)
+
+
+def predict(
+    document: Document, image_size: int, packed_size: int, zero_share: float = 0.0, level: int = LEVEL
+) -> Prediction:
+    """
+    How long an image will take on this board, with the settings of the verdict.
+
+    image_size, packed_size: bytes, equal for a raw image. zero_share: of the raw bytes, what is zero, 0 to 1. level: of
+    zstd. Raises: UsageError when a number makes no sense.
+    """
+    if image_size < 0 or packed_size < 0 or not 0 <= zero_share <= 1:
+        raise UsageError("an image has no negative size, and no more zeroes than bytes")
+    verdict = document.verdict
+    rates = verdict.rates
+    zeroes = image_size * zero_share
+    data = image_size - zeroes
+    medium = _medium_seconds(document, data)
+    decompress = _stage(document.stages, "decompress", level)
+    work = data / decompress if decompress and packed_size < image_size else 0.0
+    work += packed_size / rates.sha256 if rates.sha256 else 0.0
+    work += data / rates.xxh3 if rates.xxh3 else 0.0
+    zeroing = zeroes / (rates.zero or rates.write or 1.0)
+    read = _read_rate(document)
+    verify = image_size / read if read else 0.0
+    if rates.xxh3:
+        verify = max(verify, image_size / rates.xxh3)
+    return Prediction(max(medium, work) + zeroing, verify)
+
+
+def usual_ratio(stages: Iterable[Stage], level: int = LEVEL) -> float:
+    """Raw bytes to packed ones of what was decompressed, at the measured level that is nearest; 2 when none was."""
+    found = [(abs((stage.level or 0) - level), stage.ratio) for stage in stages if stage.ratio]
+    return min(found)[1] if found else 2.0
+
+
+def mb(rate: float) -> str:
+    """A rate as people say it: 38.2 MB/s, 210 MB/s, 1.35 GB/s (powers of 1000)."""
+    if rate >= 999.5e6:
+        return f"{rate / 1e9:.2f} GB/s"
+    return f"{rate / 1e6:.0f} MB/s" if rate >= 99.95e6 else f"{rate / 1e6:.1f} MB/s"
+
+
+def _medium_seconds(document: Document, data: float) -> float:
+    """Seconds that the medium needs to take so many bytes."""
+    rate = document.verdict.rates.write or 1.0
+    long = document.sustained
+    if long is None or not long.sustained_rate:
+        return data / rate
+    burst, slow = (speed * _gain(document, long) for speed in (long.burst_rate, long.sustained_rate))
+    fast = data if long.knee_bytes is None else min(data, long.knee_bytes)
+    return fast / burst + (data - fast) / slow
+
+
+def _gain(document: Document, long: Sustained) -> float:
+    """How much faster the settings of the verdict are than those of the long write, by the short runs."""
+    for run in _plain(document.runs, "write"):
+        if (run.block, run.depth) == (long.block, long.depth) and run.rate.median:
+            return (document.verdict.rates.write or run.rate.median) / run.rate.median
+    return 1.0
+
+
+def _read_rate(document: Document) -> float | None:
+    """What reading does with settings that are nearest to the verdict's, for the read-back takes them too."""
+    verdict = document.verdict
+    plain = _plain(document.runs, "read")
+    if not plain:
+        return None
+
+    def distance(run: Run) -> float:
+        return abs(run.block.bit_length() - verdict.block.bit_length()) + 2 * abs(
+            run.depth.bit_length() - verdict.depth.bit_length()
+        )
+
+    return min(plain, key=distance).rate.median
+
+
+def _plain(runs: Iterable[Run], operation: str) -> list[Run]:
+    """Those that are done as the writer does it."""
+    return [run for run in runs if (run.operation, run.method, run.flush_every) == (operation, "threads", 0)]
+
+
+def _best(runs: list[Run]) -> float | None:
+    return max((run.rate.median for run in runs), default=None)
+
+
+def _stage(stages: tuple[Stage, ...], name: str, level: int | None = None) -> float | None:
+    """Rate of a stage on all processors; of decompression, at the measured level that is nearest."""
+    found = [stage for stage in stages if stage.name == name]
+    if not found:
+        return None
+    most = max(stage.threads for stage in found)
+    best = min(
+        (stage for stage in found if stage.threads == most),
+        key=lambda stage: abs((stage.level or 0) - (level or 0)),
+    )
+    return best.rate.median or None
+
+
+def _work(rates: Rates, data: float, packed: float) -> float | None:
+    """Seconds of all processors for so many bytes."""
+    if rates.decompress is None:
+        return None
+    seconds = data / rates.decompress
+    seconds += packed / rates.sha256 if rates.sha256 else 0.0
+    return seconds + (data / rates.xxh3 if rates.xxh3 else 0.0)

@@ -1,0 +1,203 @@
+"""Whole measurements, small ones: of a file, of a loop device, and of a simulated card whose rate is known."""
+
+import json
+import os
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from hupfast import write_image
+from hupfast.bench import measure as module
+from hupfast.bench.document import parse
+from hupfast.bench.engine import NotHere
+from hupfast.bench.image import make_image
+from hupfast.bench.measure import measure
+from hupfast.bench.plan import MODES, Cell, make_plan
+from hupfast.bench.verdict import predict
+from hupfast.errors import SourceError, TargetError, UsageError
+
+MIB = 2**20
+CELLS = (
+    Cell("write", MIB, 4),
+    Cell("write", 65536, 1),
+    Cell("write", MIB, 4, "io_uring"),
+    Cell("write", MIB, 2, flush_every=4 * MIB),
+    Cell("read", MIB, 4),
+    Cell("zero", 4 * MIB, 1),
+    Cell("discard", 4 * MIB, 1),
+)
+
+
+def tiny(**changes: object):
+    """A plan of a second."""
+    plan = replace(
+        make_plan("quick", memory=32 * MIB),
+        cells=CELLS,
+        rounds=2,
+        warm_up=0.1,
+        run=0.1,
+        run_bytes=8 * MIB,
+        sustained=0.1,
+        stage=0.005,
+        image_bytes=8 * MIB,
+    )
+    return replace(plan, **changes)
+
+
+def check_whole(document):
+    """All that the plan names is there, or why it is not; and it is a document."""
+    assert parse(json.dumps(document.as_dict()), "x") == document
+    skipped = {one.what for one in document.skipped}
+    assert skipped <= {"io_uring", "discard"}
+    found = {(run.operation, run.block, run.depth, run.method, run.flush_every) for run in document.runs}
+    for cell in CELLS:
+        there = (cell.operation, cell.block, cell.depth, cell.method, cell.flush_every) in found
+        assert there != (cell.method in skipped or cell.operation in skipped)
+    for run in document.runs:
+        assert len(run.rounds) == 2
+        assert all(one.bytes >= run.block and one.seconds > 0 for one in run.rounds)
+        assert all(len(one.latencies_us) == one.bytes // run.block for one in run.rounds)
+        assert run.rate.median > 0
+        assert bool(run.rounds[0].flushes) == (run.operation != "read")
+    assert document.pipeline is not None
+    assert document.pipeline.report["verified"]
+    assert {stage.name for stage in document.stages} == {"decompress", "sha256", "xxh3"}
+
+
+def test_folder(tmp_path):
+    """A folder is measured with a file that is gone afterwards; the long write has its points."""
+    document = measure(str(tmp_path), tiny(), size=16 * MIB)
+    check_whole(document)
+    assert document.sustained is not None
+    assert document.sustained.points[0] == (0.0, 0)
+    assert document.storage.filesystem
+    assert os.listdir(tmp_path) == []
+
+
+def test_flushes_come_when_they_are_due(tmp_path):
+    """A run with flushes in between has whole intervals, and one at least, even where its time is over before."""
+    cell = Cell("write", MIB, 1, flush_every=16 * MIB)
+    document = measure(str(tmp_path), tiny(cells=(Cell("write", MIB, 1), cell), run=0.001), size=8 * MIB)
+    flushed = next(run for run in document.runs if run.flush_every)
+    assert all(one.bytes % (16 * MIB) == 0 and one.bytes for one in flushed.rounds)
+    assert all(one.flushes == one.bytes // (16 * MIB) for one in flushed.rounds)
+
+
+def test_device(device):
+    """A loop device is measured, whatever its sectors are."""
+    document = measure(str(device), tiny(sustained=0.0))
+    check_whole(document)
+    assert document.storage.kind == "loop"
+    assert document.storage.sector in (512, 4096)
+    assert document.sustained is None
+
+
+def test_image(image, tmp_path):
+    """The whole of writing is measured with an image of the user's, and its packed size is the file's."""
+    document = measure(str(tmp_path), tiny(), size=16 * MIB, image=str(image.chunked))
+    assert document.pipeline is not None
+    assert (document.pipeline.image, document.pipeline.image_size) == (image.chunked.name, len(image.bytes))
+    assert document.pipeline.packed_size == image.chunked.stat().st_size
+
+
+def test_wrong_image(image, tmp_path):
+    """An image that does not fit, or is not there, is refused before anything is measured."""
+    with pytest.raises(TargetError, match="set --size"):
+        measure(str(tmp_path), tiny(), size=8 * MIB, image=str(image.chunked))
+    with pytest.raises(SourceError):
+        measure(str(tmp_path), tiny(), size=8 * MIB, image=str(tmp_path / "none"))
+
+
+def test_without_ring(tmp_path, monkeypatch):
+    """Where there is no io_uring, it is asked for once, left out, and said so."""
+    asked, real = count(), module.move
+
+    def move(target, operation, **options):
+        if options.get("method") == "io_uring":
+            next(asked)
+            raise NotHere("forbidden here")
+        return real(target, operation, **options)
+
+    monkeypatch.setattr(module, "move", move)
+    document = measure(str(tmp_path), tiny(), size=8 * MIB)
+    assert ("io_uring", "forbidden here") in [(one.what, one.why) for one in document.skipped]
+    assert next(asked) == 1
+    assert all(run.method == "threads" for run in document.runs)
+
+
+def test_rounds_are_shuffled(tmp_path, monkeypatch):
+    """Each round takes the runs in another order; zeroing comes when all else is done, on data."""
+    told: list[str] = []
+    measure(str(tmp_path), tiny(rounds=4), size=8 * MIB, tell=told.append)
+    runs = [text for text in told if ", round " in text and text.split()[0] in ("write", "read", "zero", "discard")]
+    orders = [tuple(text.split(",")[0] for text in runs if text.endswith(f"round {n} of 4")) for n in (1, 2, 3, 4)]
+    assert len(set(orders)) > 1
+    assert len({tuple(sorted(order)) for order in orders}) == 1
+    last_data = max(i for i, text in enumerate(runs) if text.startswith(("write", "read")))
+    assert all(i > last_data for i, text in enumerate(runs) if text.startswith(("zero", "discard")))
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_plans(mode):
+    """Every mode has what must be there, fits the memory, and names each run only once."""
+    plan = make_plan(mode, memory=8 * MIB)
+    assert {cell.operation for cell in plan.cells} == {"write", "read", "zero", "discard"}
+    assert "io_uring" in {cell.method for cell in plan.cells}
+    assert all(cell.block * cell.depth <= 8 * MIB for cell in plan.cells)
+    assert len(set(plan.cells)) == len(plan.cells)
+
+
+def test_full_plan():
+    """The full plan has all block sizes and depths, by writing and reading, and all flush intervals."""
+    cells = make_plan("full", memory=64 * MIB).cells
+    for operation in ("write", "read"):
+        plain = {
+            (c.block, c.depth) for c in cells if (c.operation, c.method, c.flush_every) == (operation, "threads", 0)
+        }
+        assert plain == {(65536 << step, depth) for step in range(7) for depth in (1, 2, 4, 8, 16)}
+    assert {c.flush_every // MIB for c in cells} == {0, 1, 4, 16, 64}
+
+
+def test_plan_without_memory():
+    """A budget that no write fits is wrong usage."""
+    with pytest.raises(UsageError):
+        make_plan("quick", memory=1000)
+
+
+def test_made_image(tmp_path):
+    """The made image is one that the writer takes, as often as it is asked for, and is what it says."""
+    made = make_image(11 * MIB, 1)
+    for _ in range(2):
+        (tmp_path / "out").unlink(missing_ok=True)
+        report = write_image(made.again(), tmp_path / "out", create=True)
+        assert (report.format, report.image_size, report.bytes_in) == ("chunked", made.image_size, made.packed_size)
+    data = (tmp_path / "out").read_bytes()
+    zero = sum(not any(data[at : at + MIB]) for at in range(0, len(data), MIB))
+    assert made.zero_share == zero / 11
+
+
+def test_prediction_on_a_card(tmp_path, monkeypatch):
+    """On a simulated card of a known rate, that rate is found, and an image takes as long as was predicted."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])  # the benchmarks are not installed
+    from benchmarks.device import card, card_missing
+
+    if os.geteuid() != 0:
+        pytest.skip("loop devices need root")
+    if reason := card_missing():
+        pytest.skip(reason)
+    rate = 20_000_000  # it has a quarter of a second in store, which must be little beside the whole
+    cells = (Cell("write", MIB, 4), Cell("read", MIB, 4), Cell("zero", 4 * MIB, 1))
+    plan = tiny(cells=cells, rounds=1, run=1.2, run_bytes=64 * MIB, sustained=1.5, image=0.0)
+    with card(tmp_path, 96 * MIB, rate, "data") as medium:
+        document = measure(str(medium.path), plan)
+        assert document.verdict.limit == "medium"
+        assert document.verdict.rates.write == pytest.approx(rate, rel=0.1)
+
+        made = make_image(96 * MIB, 3)
+        guess = predict(document, made.image_size, made.packed_size, made.zero_share, level=3)
+        verdict = document.verdict
+        report = write_image(made, medium.path, block=verdict.block, depth=verdict.depth)
+    assert report.write_seconds + report.flush_seconds == pytest.approx(guess.write_seconds, rel=0.1)
+    assert report.verify_seconds == pytest.approx(guess.verify_seconds, rel=0.1)

@@ -1,0 +1,110 @@
+"""What follows from figures that were made up: the limit, the settings, the time of an image."""
+
+from dataclasses import replace
+
+import pytest
+from bench.made import STAGES, document, run, stage
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hupfast.bench.document import Sustained
+from hupfast.bench.verdict import best_settings, make_verdict, mb, predict, usual_ratio
+from hupfast.errors import UsageError
+
+MIB = 2**20
+
+
+def test_medium_limits():
+    """A slow card is named with its rate, and what decompression could do beside it."""
+    verdict = document().verdict
+    assert verdict.limit == "medium"
+    assert verdict.sentence == "the card (SC16G): 40.0 MB/s; decompression could do 200 MB/s on 2 processors"
+    assert (verdict.rates.write, verdict.rates.read, verdict.rates.zero) == (40e6, 80e6, 20e6)
+    assert verdict.rates.pipeline == pytest.approx(80e6 / 3)
+
+
+def test_processor_limits():
+    """On a fast medium the processor is named, with all that it does to each byte counted."""
+    verdict = make_verdict((run(rate=900e6),), STAGES, None, "nvme", None)
+    work = 1 / (1 / 200e6 + 0.5 / 400e6 + 1 / 8e9)
+    assert verdict.limit == "processor"
+    assert mb(work) in verdict.sentence
+    assert "the NVMe drive could do 900 MB/s" in verdict.sentence
+
+
+@given(st.dictionaries(st.tuples(st.sampled_from([65536, MIB, 4 * MIB]), st.sampled_from([1, 4, 16])),
+                       st.floats(1e6, 1e9), min_size=1))  # fmt: skip
+def test_settings(rates):
+    """The settings are within 3% of the best, and none of those takes less memory."""
+    runs = [run(rate=rate, block=block, depth=depth) for (block, depth), rate in rates.items()]
+    chosen = best_settings(runs)
+    best = max(one.rate.median for one in runs)
+    assert chosen.rate.median >= 0.97 * best
+    for one in runs:
+        if one.block * one.depth < chosen.block * chosen.depth:
+            assert one.rate.median < 0.97 * best
+
+
+def test_only_what_the_writer_does_counts():
+    """io_uring and flushes in between are measured, and never chosen; without plain writes there is no choice."""
+    runs = [run(), run(rate=99e6, method="io_uring"), run(rate=98e6, flush_every=MIB), run("read", 1e9)]
+    assert best_settings(runs) is runs[0]
+    with pytest.raises(UsageError):
+        best_settings(runs[1:])
+
+
+def test_prediction_by_hand():
+    """The parts of a prediction are those of the formula: data, then zeroes, then reading."""
+    found = predict(document(), 100_000_000, 40_000_000, 0.2)
+    assert found.write_seconds == pytest.approx(80 / 40 + 20 / 20)
+    assert found.verify_seconds == pytest.approx(100 / 80)
+    assert found.seconds == pytest.approx(found.write_seconds + found.verify_seconds)
+
+
+def test_prediction_of_a_slow_processor():
+    """Where decompression is slower than the medium it decides; a raw image needs none."""
+    fast = document(runs=(run(rate=900e6), run("read", 900e6)))
+    assert predict(fast, 200_000_000, 100_000_000).write_seconds == pytest.approx(1 + 100 / 400 + 200 / 8000)
+    assert predict(fast, 200_000_000, 100_000_000, level=1).write_seconds < 1
+    raw = predict(fast, 200_000_000, 200_000_000).write_seconds
+    assert raw == pytest.approx(200 / 400 + 200 / 8000)
+
+
+def test_prediction_with_a_knee():
+    """What goes into the medium's cache goes fast, the rest does not."""
+    knee = Sustained(MIB, 4, ((0.0, 0), (10.0, 600_000_000)), 80e6, 20e6, 400_000_000)
+    cached = document(sustained=knee)
+    assert predict(cached, 400_000_000, 1_000_000).write_seconds == pytest.approx(5)
+    assert predict(cached, 600_000_000, 1_000_000).write_seconds == pytest.approx(5 + 10)
+
+
+@given(st.integers(0, 10**12), st.integers(0, 10**12), st.floats(0, 1), st.integers(1, 10**9))
+def test_more_takes_longer(size, packed, zeroes, more):
+    """A larger image never takes less time, and nothing takes negative time."""
+    found = document()
+    packed = min(packed, size)
+    less = predict(found, size, packed, zeroes)
+    assert less.write_seconds >= 0
+    assert predict(found, size + more, packed + min(more, 10), zeroes).seconds >= less.seconds
+
+
+def test_usual_ratio():
+    """How well an image packs is told by the level that is nearest to that of `hupfast pack`."""
+    better = replace(stage("decompress", 1e8, 1, level=10), ratio=3.0)
+    assert usual_ratio((stage("decompress", 1e8, 1, level=1), better, stage("sha256", 1e8))) == 3.0
+    assert usual_ratio(()) == 2.0
+
+
+@pytest.mark.parametrize("numbers", [(-1, 0, 0.0), (1, -1, 0.0), (1, 1, 1.5), (1, 1, -0.1)])
+def test_nonsense(numbers):
+    """Sizes below nothing are wrong usage."""
+    with pytest.raises(UsageError):
+        predict(document(), *numbers)
+
+
+def test_without_stages():
+    """A document of the medium alone has a verdict and predictions too."""
+    alone = document(runs=(run(),), stages=())
+    assert "not measured" in alone.verdict.sentence
+    assert predict(alone, 40_000_000, 10_000_000).write_seconds == pytest.approx(1)
+    assert predict(document(stages=(stage("decompress", 1e6, 1, 9),)), 2_000_000, 1).write_seconds == pytest.approx(2)
