@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from bench import samples
 from bench.samples import EMMC, KIB, MIB, PC, PI, run
+from click.testing import CliRunner, Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hupfast.bench.compare import Comparison, compare, items
 from hupfast.bench.document import Document, parse
+from hupfast.cli import main
 
 rates = st.floats(1e5, 1e10)
 
@@ -201,3 +203,108 @@ def test_another_board():
     found = compare(before, after)
     assert not [label for label in labels(found, "faster") if label.startswith(("write", "read", "zero"))]
     assert len([label for label in labels(found, "faster") if label.startswith("decompress")]) == 12
+
+
+# ---- the command ----
+
+
+def command(*argv: object) -> Result:
+    """`hupfast bench ...`, without a terminal."""
+    result = CliRunner().invoke(main, ["bench", *map(str, argv)])
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A document, and one in which a run is slower by half and another one is missing."""
+    slow = copy.deepcopy(_WHOLE)
+    slow["runs"][0] = run([2e7, 2.01e7, 1.99e7], block=64 * KIB, depth=1)
+    del slow["runs"][1]
+    paths = tmp_path / "old.json", tmp_path / "new.json"
+    for path, value in zip(paths, (_WHOLE, slow), strict=True):
+        path.write_text(json.dumps(value))
+    return paths
+
+
+def test_nothing_is_slower(files):
+    """Exit code 0, and a line that says so."""
+    result = command("compare", files[0], files[0])
+    assert result.exit_code == 0
+    count = len(list(items(parse(json.dumps(_WHOLE), "x"))))
+    assert result.stdout.split("\n")[1] == f"{count} of {count} measurements differ by no more than the noise or 5%."
+
+
+def test_something_is_slower(files):
+    """Exit code 1, both medians, and what is missing."""
+    result = command("compare", *files)
+    assert result.exit_code == 1
+    (line,) = [line for line in result.stdout.splitlines() if line.startswith("write, threads, 64 KiB x 1 ")]
+    assert " 20.00 ±" in line
+    assert line.endswith("%")
+    assert "slower (1)" in result.stdout
+    assert "faster" not in result.stdout
+    assert f"Only in {files[0]}:\n  write, threads, 64 KiB x 4\n" in result.stdout
+
+
+def test_faster_is_no_failure(files):
+    """The other way round the exit code is 0."""
+    result = command("compare", *files[::-1])
+    assert result.exit_code == 0
+    assert "faster (1)" in result.stdout
+
+
+@pytest.mark.parametrize(("threshold", "code"), [("80%", 0), ("1", 1), ("0%", 1), ("2.5 %", 1)])
+def test_threshold(files, threshold, code):
+    """The slower run has lost half of its speed."""
+    assert command("compare", *files, "--threshold", threshold).exit_code == code
+
+
+@pytest.mark.parametrize("threshold", ["100%", "-1", "nan", "a bit", ""])
+def test_wrong_threshold(files, threshold):
+    """Exit code 2."""
+    result = command("compare", *files, f"--threshold={threshold}")
+    assert result.exit_code == 2
+    assert "no share" in result.stderr
+
+
+def test_json(files):
+    """One document, with the exit code, and all differences, the worst first."""
+    result = command("compare", *files, "--json")
+    found = json.loads(result.stdout)
+    assert (found["ok"], found["exit_code"], result.exit_code) == (False, 1, 1)
+    worst = found["differences"][0]
+    assert (worst["label"], worst["change"], worst["rounds"]) == ("write, threads, 64 KiB x 1", "slower", [3, 3])
+    assert found["only_old"] == ["write, threads, 64 KiB x 4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "code"),
+    [
+        (None, 2),
+        (b"", 5),
+        (b"\xff{}", 5),
+        (b'{"format": "other"}', 5),
+        (b'{"format": "hupfast-bench", "version": 2}', 5),
+    ],
+)
+def test_no_document(files, tmp_path, content, code):
+    """A missing file, what is no document, and a version that is not known; the name of the file is said."""
+    path = tmp_path / "bad.json"
+    if content is not None:
+        path.write_bytes(content)
+    result = command("compare", files[0], path)
+    assert result.exit_code == code
+    assert "bad.json" in result.stderr
+
+
+def test_names_do_not_command_the_terminal(files):
+    """A disk whose name has escape sequences in it is shown without them."""
+    for path, name in zip(files, ("\x1b[2J", "\ud800\x07"), strict=True):
+        value = copy.deepcopy(_WHOLE)
+        value["storage"]["model"] = name
+        value["runs"][0]["operation"] += name
+        path.write_text(json.dumps(value))
+    result = command("compare", *files)
+    assert "?[2J" in result.stdout
+    assert all(letter.isprintable() or letter == "\n" for letter in result.stdout)

@@ -12,6 +12,7 @@ import pytest
 from bench import samples
 from bench.pages import Drawing, Page
 from bench.samples import EMMC, KIB, MIB, NVME, PC, PI, SD, Machine, Medium, run
+from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,6 +21,7 @@ pytest.importorskip("matplotlib", reason="matplotlib is not installed: pip insta
 from hupfast.bench.document import Sustained, parse
 from hupfast.bench.panels import windows
 from hupfast.bench.report import report_page
+from hupfast.cli import main
 from hupfast.errors import HupfastError
 
 STYLE = Path(__file__).parents[2] / "hupfast" / "bench" / "style.css"
@@ -400,3 +402,63 @@ def test_without_matplotlib(document, monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(HupfastError, match=r"pip install 'hupfast\[report\]'"):
         page_of(document)
+
+
+def test_commands_import_no_drawing():
+    """The module of the commands, and comparing, load neither matplotlib nor numpy: a board has none."""
+    script = "import sys, hupfast.cli.bench_report, hupfast.bench.compare; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"matplotlib", "numpy"} & set(done.stdout.split())
+
+
+# ---- the command ----
+
+
+def command(*argv: object) -> Result:
+    """`hupfast bench ...`, without a terminal."""
+    result = CliRunner().invoke(main, ["bench", *map(str, argv)])
+    assert "Traceback" not in result.output
+    return result
+
+
+@pytest.fixture
+def source(tmp_path: Path, document: dict[str, Any]) -> Path:
+    path = tmp_path / "0.json"
+    path.write_text(json.dumps(document))
+    return path
+
+
+def test_command(source, tmp_path, page):
+    """It writes the page, and nothing over it without --force."""
+    out = tmp_path / "page.html"
+    result = command("report", source, "-o", out)
+    assert (result.exit_code, result.stdout) == (0, f"{out}: 1 board\n")
+    assert out.read_text("utf-8") == page
+    out.write_text("mine")
+    result = command("report", source, "-o", out)
+    assert (result.exit_code, out.read_text()) == (4, "mine")
+    assert "--force" in result.stderr
+    result = command("report", source, "-o", out, "--force", "--json")
+    assert json.loads(result.stdout) == {"ok": True, "exit_code": 0, "output": str(out), "documents": [str(source)]}
+    assert out.read_text("utf-8") == page
+
+
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["report", "-o", "x.html"], 2),
+        (["report", "{0}"], 2),
+        (["report", "{0}", "missing.json", "-o", "{1}/x.html"], 2),
+        (["report", "{2}", "-o", "{1}/x.html"], 5),
+        (["report", "{0}", "-o", "{1}/no/folder/x.html"], 1),
+        (["report", "{0}", "-o", "{1}", "--force"], 1),
+    ],
+)
+def test_wrong_calls(source, tmp_path, argv, code):
+    """Each has its exit code, and one line that says why; no page is left."""
+    other = tmp_path / "other.json"
+    other.write_text("[]")
+    result = command(*(word.format(source, tmp_path, other) for word in argv))
+    assert result.exit_code == code
+    assert result.stderr.count("\n") == 1
+    assert not list(tmp_path.glob("*.html"))
