@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV = .venv
 BIN = $(VENV)/bin
 FUZZ_SECONDS ?= 20
-SOURCES = $(shell find hupfast csrc -name '*.py' -o -name '*.pyi' -o -name '*.toml' -o -name '*.[ch]' -o -name '*.map') \
+SOURCES = $(shell find hupfast csrc -name '*.py' -o -name '*.pyi' -o -name '*.toml' -o -name '*.css' -o -name '*.[ch]' -o -name '*.map') \
 	build_ffi.py meson.build meson.options pyproject.toml
 C_FILES = $(wildcard csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] tests/fuzz/*.[ch] tests/shim/*.c benchmarks/*.c)
 MESON = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/meson
