@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from hupfast.errors import DataError, DigestError, HupfastError, SourceError
 from hupfast.manifest import SIZE_LIMIT, BootMember, ImageMember, Manifest, parse_manifest
-from hupfast.source import FileSource, PartSource, SliceSource, Source, open_source
+from hupfast.source import MEMORY_DEFAULT, FileSource, PartSource, SliceSource, Source, open_source
 from hupfast.tar import BLOCK, Header, check_padding, padded, parse_header
 
 if TYPE_CHECKING:
@@ -58,13 +58,15 @@ class Bundle:
     """
     An open bundle. A context manager; closing it closes the source.
 
-    front: its first bytes. name: where it comes from, for messages. size: its bytes, when known.
+    front: its first bytes. name: where it comes from, for messages. size: its bytes, when known. memory:
+    bytes of the budget that reading it takes.
     """
 
     def __init__(self, source: Source) -> None:
         """Read the front. Raises: DataError when it is no bundle, SourceError when it cannot be read."""
         self.name = source.name
         self.size = source.size
+        self.memory = source.memory
         self._stream = _Reader(source)
         self._manifest: Manifest | None = None
         self._offsets: dict[str, int] = {}
@@ -176,13 +178,16 @@ class Bundle:
             )
 
 
-def open_bundle(location: "SourceLike", *, transport: "Transport | None" = None) -> Bundle:
+def open_bundle(
+    location: "SourceLike", *, memory: int = MEMORY_DEFAULT, transport: "Transport | None" = None
+) -> Bundle:
     """
-    Open a bundle: path, URL, "-" for standard input, or anything else that open_source takes. transport: see there.
+    Open a bundle: path, URL, "-" for standard input, or anything else that open_source takes. memory, transport: see
+    there.
 
     Raises: DataError, SourceError, UsageError.
     """
-    source = open_source(location, transport=transport, head=HEAD, decode=False)
+    source = open_source(location, memory=memory, transport=transport, head=HEAD, decode=False)
     try:
         return Bundle(source)
     except BaseException:

@@ -101,6 +101,8 @@ def fetch_image(
     mark: MarkFunction | None = None,
     memory: int = MEMORY_DEFAULT,
     rate: int = 0,
+    block: int = 0,
+    depth: int = 0,
     trace: Path | None = None,
     background: bool = False,
     progress: ProgressFunction | None = None,
@@ -111,7 +113,8 @@ def fetch_image(
     source: the image's file, seekable. older: device or file of the running system, which may change meanwhile.
     trusted: what `mark` was last called with by a run of the same image that was cut off; its last chunks are read
     again before the rest is believed. rate: bytes a second at the target, 0: no limit.
-    trace: file for the timeline (trace.py). background: others on the machine come first.
+    block, depth: bytes of one write, writes in flight; 0: chosen. trace: file for the timeline (trace.py).
+    background: others on the machine come first.
     Raises TargetError and MemoryBudgetError before anything is written; DataError, DigestError, SourceError,
     MediumError, Cancelled.
     """
@@ -138,6 +141,8 @@ def fetch_image(
                 trusted=believed,
                 mark_ms=int(MARK_SECONDS * 1000),
                 rate=rate,
+                block=block,
+                depth=depth,
                 image_size=image.image_size,
                 table_sha256=image.table_sha256,
                 events=begin_trace(trace),

@@ -143,6 +143,7 @@ def _write_image(
 ) -> "Report":
     """Only what is missing, where the source can seek; a stream comes whole, and at most it is not written again."""
     source = bundle.image()
+    block, depth = (plan.measured.block, plan.measured.depth) if plan.measured else (0, 0)
     if source.seekable:
         return fetch_image(
             source,
@@ -153,6 +154,8 @@ def _write_image(
             mark=machine.note_durable,
             memory=plan.memory,
             rate=plan.rate,
+            block=block,
+            depth=depth,
             trace=plan.trace,
             background=plan.background,
             progress=progress,
@@ -165,6 +168,8 @@ def _write_image(
         table_sha256=manifest.image.table_sha256,
         skip_unchanged=plan.again,
         rate=plan.rate,
+        block=block,
+        depth=depth,
         trace=plan.trace,
         background=plan.background,
         progress=progress,

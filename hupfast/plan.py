@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from hupfast.bench.settings import WriteSettings, saved_settings
 from hupfast.boardconfig import ConfigPlan, plan_config
 from hupfast.bootfiles import BootPlan, plan_boot_files
 from hupfast.bundle import Bundle
@@ -34,6 +35,8 @@ STEPS = ("image", "slot", "boot", "switch")
 """The stages that write, in order."""
 
 _STATE_RESERVE = 1 << 20
+_OWN = ("older", "survey", "trace", "measured")
+"""Of a plan, what its document has in another form, or not at all."""
 _STREAM_WARNING = (
     "this source cannot be read from where it was cut off: the update would start again from its beginning"
 )
@@ -52,9 +55,8 @@ class Plan:
     whether config.json has to come from where an older system had it. raw: bootloaders outside of partitions.
     enlargement: of the boot partition; when it has to grow, that is all that this update does. older: the running
     slot. durable: bytes of the image that a run that was cut off need not write again. rate: bytes a second at the
-    slot, 0: no limit. trace: file for the timeline.
-    background: others on the machine come first. survey: what would be fetched and written, where that was looked for
-    (--dry-run).
+    slot, 0: no limit. trace: file for the timeline. measured: what `hupfast bench --save` has found for the medium.
+    background: others on the machine come first. survey: what would be fetched and written (--dry-run).
     """
 
     board: str
@@ -81,6 +83,7 @@ class Plan:
     older: Path
     durable: int
     rate: int
+    measured: WriteSettings | None = None
     trace: Path | None = None
     background: bool = False
     survey: Survey | None = None
@@ -105,7 +108,7 @@ class Plan:
                 {"path": change.path, "action": change.action, "size": change.size} for change in self.boot.changes
             ],
         }
-        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw", "enlargement", "older", "survey", "trace")
+        apart = ("boot", "stamp", "target_path", "disarm", "config", "raw", "enlargement", *_OWN)
         own = {key: value for key, value in vars(self).items() if key not in apart}
         return {
             **own,
@@ -119,6 +122,7 @@ class Plan:
             "grow": self.enlargement.sentence or None,
             "survey": self.survey.as_dict() if self.survey else None,
             "bytes_to_fetch": self.bytes_to_fetch,
+            "measured": asdict(self.measured) if self.measured else None,
             "config_from": str(self.config.source) if self.config.source else None,
         }
 
@@ -150,7 +154,7 @@ def make_plan(machine: Machine, situation: Situation, manifest: Manifest, wish: 
     check_mounts(machine, active_path, manifest)
     base = machine.root if target.partition else "/"
     found = check_target(target_path, image_size=manifest.image.image_size, root=base)
-    needed = memory_needed(manifest.image) + (0 if bundle.is_stream else SURVEY_MEMORY)
+    needed = memory_needed(manifest.image) + (0 if bundle.is_stream else SURVEY_MEMORY) + bundle.memory
     if needed > wish.memory:
         raise MemoryBudgetError(
             f"the image needs a memory budget of {needed} bytes, and {wish.memory} are allowed;"
@@ -200,6 +204,7 @@ def make_plan(machine: Machine, situation: Situation, manifest: Manifest, wish: 
         rate=wish.rate,
         trace=wish.trace,
         background=wish.background,
+        measured=None if wish.background else saved_settings(str(target_path), str(machine.root), board.state),
     )
 
 

@@ -165,7 +165,7 @@ def carry_out(
         if not dry_run:
             stack.enter_context(exclusive(under(root, profile.state)))
         machine = Machine(profile, root)
-        bundle = stack.enter_context(open_bundle(source, transport=transport))
+        bundle = stack.enter_context(open_bundle(source, memory=asked.memory, transport=transport))
         check_trust(bundle.front, keys, allow_unsigned=asked.allow_unsigned)
         manifest = bundle.accept()
         situation = machine.situation() if dry_run else machine.recover()

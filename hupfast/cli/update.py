@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from hupfast.cli.output import Size, human, json_option, print_json, progress, quiet_option, say
+from hupfast.cli.output import Size, as_size, human, json_option, print_json, progress, quiet_option, say
 from hupfast.cli.transport import background_option, limit_write_option, trace_option, transport_of, transport_options
 
 if TYPE_CHECKING:
@@ -272,6 +272,9 @@ def _tell_choice(choice: Choice) -> None:
 
 
 def _warn(plan: Plan) -> None:
+    if plan.measured is not None:
+        block = as_size(plan.measured.block)
+        click.echo(f"settings measured for this medium: block {block}, depth {plan.measured.depth}", err=True)
     for warning in plan.warnings:
         click.echo(f"warning: {warning}", err=True)
 

@@ -150,6 +150,7 @@ class PartSource(Source):
         super().__init__(name, length)
         self.seekable = whole.seekable and whole.format == "auto"  # what is decoded can only be started again
         self.remote = whole.remote
+        self.memory = whole.memory
         self._whole = whole
         self._start = whole.taken
         self._length = length
