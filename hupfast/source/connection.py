@@ -17,6 +17,8 @@ from hupfast.source.transport import Transport
 from hupfast.source.wire import Nonsense, Response, Slow
 
 _SEND_PIECE = 2**16
+_RECEIVE = 2**19
+_RECEIVE_LEAST = 2**14
 
 _EXPIRED = (9, 10)
 _UNKNOWN_CA = (2, 18, 19, 20, 21)
@@ -91,10 +93,21 @@ def connect(
     try:
         connection.connect()
         connection.sock.settimeout(transport.stall_timeout)
+        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _receive_buffer(transport.limit_rate))
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _receive_buffer(limit_rate: int) -> int:
+    """
+    Bytes that may wait in a socket of ours, of which the kernel makes about twice as many.
+
+    By itself it would let six megabytes wait as soon as the medium is slower than the line: memory that a small board
+    lacks, and bytes that have to come again after a power cut. A limit is kept by not reading.
+    """
+    return min(_RECEIVE, max(limit_rate // 64, _RECEIVE_LEAST)) if limit_rate else _RECEIVE
 
 
 def is_stale(connection: http.client.HTTPConnection) -> bool:
