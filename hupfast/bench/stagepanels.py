@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hupfast.bench import plots
 from hupfast.bench.document import Document
 from hupfast.bench.panels import Panel
@@ -102,11 +104,14 @@ def waits(document: Document) -> list[tuple[str, float, str]]:
     if document.pipeline is None:
         return []
     report = document.pipeline.report
-    workers, writing = _number(report.get("workers")), _number(report.get("write_seconds"))
-    if not workers or not writing:
+    stages = report.get("stages")
+    decode = stages.get("decode") if isinstance(stages, Mapping) else None
+    writing = _number(report.get("write_seconds"))
+    if not isinstance(decode, Mapping) or not _number(decode.get("threads")) or not writing:
         return []
-    source = min(_number(report.get("input_wait_seconds")) / workers, writing)
-    medium = min(_number(report.get("target_wait_seconds")) / workers, writing - source)
+    threads = _number(decode.get("threads"))
+    source = min(_number(decode.get("input_wait")) / threads, writing)
+    medium = min(_number(decode.get("output_wait")) / threads, writing - source)
     return [
         ("busy", writing - source - medium, "c3"),
         ("waits for the image", source, "c4"),

@@ -183,8 +183,13 @@ def _pipeline(medium: Medium, machine: Machine) -> dict[str, Any]:
         "format": "chunked", "direct": True, "verified": True, "workers": machine.cpus, "depth": 4, "block": MIB,
         "memory": 14 * MIB, "bytes_in": packed, "image_size": size, "written": int(size * (1 - zero)),
         "zeroed": int(size * zero), "unchanged": 0, "copied": 0, "unmapped": 0, "write_seconds": write,
-        "flush_seconds": flush, "verify_seconds": verify, "input_wait_seconds": wait * 0.05,
-        "target_wait_seconds": wait * 0.95, "seconds": seconds,
+        "flush_seconds": flush, "verify_seconds": verify, "seconds": seconds,
+        "stages": {
+            "decode": {
+                "busy": write * machine.cpus - wait, "input_wait": wait * 0.05, "output_wait": wait * 0.95, "bytes": size,
+                "pieces": 512, "threads": machine.cpus,
+            },
+        },
     }  # fmt: skip
     return {
         "image": "made",

@@ -139,7 +139,8 @@ def test_a_decoder_waits_as_the_report_says(page, document):
     for number in range(3):
         places = [drawing.value("x", x) for x, _ in drawing.points(f"bar-1-{number}")]
         lengths.append(max(places) - min(places))
-    source, target = (report[f"{key}_wait_seconds"] / report["workers"] for key in ("input", "target"))
+    decode = report["stages"]["decode"]
+    source, target = (decode[f"{key}_wait"] / decode["threads"] for key in ("input", "output"))
     assert lengths == pytest.approx([report["write_seconds"] - source - target, source, target], abs=0.03)
 
 
