@@ -186,8 +186,8 @@ def _pipeline(medium: Medium, machine: Machine) -> dict[str, Any]:
         "flush_seconds": flush, "verify_seconds": verify, "seconds": seconds,
         "stages": {
             "decode": {
-                "busy": write * machine.cpus - wait, "input_wait": wait * 0.05, "output_wait": wait * 0.95, "bytes": size,
-                "pieces": 512, "threads": machine.cpus,
+                "busy": write * machine.cpus - wait, "input_wait": wait * 0.05, "output_wait": wait * 0.95,
+                "bytes": size, "pieces": 512, "threads": machine.cpus,
             },
         },
     }  # fmt: skip
