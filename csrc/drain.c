@@ -16,6 +16,7 @@
 
 struct worker {
     struct hup_run *run;
+    uint32_t index;
     uint8_t *old; /* owned: a block of the target's content, when the run compares */
     pthread_t thread;
 };
@@ -192,26 +193,71 @@ static int put_block(struct worker *worker, const struct hup_block *block, uint8
     return status;
 }
 
+/* Wait until this many threads are to write. False: the image has come to its end, or the run to its. */
+static bool wait_for_turn(struct worker *worker)
+{
+    struct hup_run *run = worker->run;
+
+    pthread_mutex_lock(&run->gate.lock);
+    while (worker->index >= run->tuner.now.active && !run->drained && !run->gate.stopped)
+        pthread_cond_wait(&run->turn, &run->gate.lock);
+    bool goes_on = !run->drained && !run->gate.stopped;
+    pthread_mutex_unlock(&run->gate.lock);
+    return goes_on;
+}
+
+/* Take what can be written at once, and describe it as one block. 0: there is no more. */
+static uint32_t take(struct worker *worker, uint64_t *sequence, struct hup_block *block)
+{
+    struct hup_run *run = worker->run;
+
+    if (!wait_for_turn(worker))
+        return 0;
+    int got = hup_ring_take(&run->ring, &run->tuner, sequence);
+    if (got <= 0)
+        return 0;
+    *block = *hup_ring_block(&run->ring, *sequence);
+    for (int i = 1; i < got; i++)
+        block->size += hup_ring_block(&run->ring, *sequence + (uint32_t)i)->size;
+    return (uint32_t)got;
+}
+
+/* Let the tuner know of a write. */
+static void note_write(struct hup_run *run, uint32_t size)
+{
+    pthread_mutex_lock(&run->gate.lock);
+    if (hup_tuner_wrote(&run->tuner, hup_clock_ns(), size))
+        pthread_cond_broadcast(&run->turn);
+    pthread_mutex_unlock(&run->gate.lock);
+}
+
+/* The threads that wait for their turn need not wait any more. */
+static void end_turns(struct hup_run *run)
+{
+    pthread_mutex_lock(&run->gate.lock);
+    run->drained = true;
+    pthread_cond_broadcast(&run->turn);
+    pthread_mutex_unlock(&run->gate.lock);
+}
+
 static void *drain_blocks(void *argument)
 {
     struct worker *worker = argument;
     struct hup_run *run = worker->run;
+    struct hup_block block;
     uint64_t sequence;
+    uint32_t count;
     hup_error error;
 
     hup_trace_thread(&run->gate.trace, HUP_STAGE_WRITE);
-    while (hup_ring_take(&run->ring, &sequence) > 0) {
-        const struct hup_block *block = hup_ring_block(&run->ring, sequence);
-        uint64_t offset = block->offset;
-        uint32_t size = block->size;
-        bool there = block->there;
-        bool uses = !there && run->target.fd >= 0 && (!block->zero || hup_run_compares(run));
-        if (uses && !hup_pace_begin(&run->pace, HUP_STAGE_WRITE, size))
+    while ((count = take(worker, &sequence, &block)) > 0) {
+        bool uses = !block.there && run->target.fd >= 0 && (!block.zero || hup_run_compares(run));
+        if (uses && !hup_pace_begin(&run->pace, HUP_STAGE_WRITE, block.size))
             break;
         uint64_t since = hup_clock_ns();
-        int status = put_block(worker, block, hup_ring_data(&run->ring, sequence), &error);
-        if (!there)
-            hup_trace_add(&run->gate.trace, HUP_STAGE_WRITE, HUP_SPAN_BUSY, since, offset, size);
+        int status = put_block(worker, &block, hup_ring_data(&run->ring, sequence), &error);
+        if (!block.there)
+            hup_trace_add(&run->gate.trace, HUP_STAGE_WRITE, HUP_SPAN_BUSY, since, block.offset, block.size);
         if (uses)
             hup_pace_end(&run->pace, HUP_STAGE_WRITE, since);
         if (status) {
@@ -219,17 +265,20 @@ static void *drain_blocks(void *argument)
                 hup_gate_fail(&run->gate, &error);
             break;
         }
-        hup_ring_release(&run->ring, sequence);
-        atomic_fetch_add(&run->done, size);
+        hup_ring_release(&run->ring, sequence, count);
+        atomic_fetch_add(&run->done, block.size);
+        if (uses && run->tuner.on)
+            note_write(run, block.size);
     }
+    end_turns(run);
     return NULL;
 }
 
 /* -------- threads -------- */
 
-static int start_worker(struct hup_run *run, struct worker *worker, hup_error *error)
+static int start_worker(struct hup_run *run, struct worker *worker, uint32_t index, hup_error *error)
 {
-    *worker = (struct worker){ .run = run };
+    *worker = (struct worker){ .run = run, .index = index };
     if (hup_run_compares(run)) {
         worker->old = mmap(NULL, run->layout.block, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
         if (worker->old == MAP_FAILED)
@@ -248,9 +297,11 @@ int hup_drain_start(struct hup_run *run, struct hup_drain **drain, hup_error *er
         return hup_fail_errno(error, HUP_E_SYSTEM, ENOMEM, 0, 0, "cannot allocate the writing threads");
     (*drain)->run = run;
 
-    int status = HUP_OK;
+    const struct hup_layout *layout = &run->layout;
+    hup_tuner_init(&run->tuner, hup_layout_tunes(&run->config), layout->depth, layout->block, layout->block_count);
+    int status = hup_gate_condition(&run->gate, &run->turn, error);
     while ((*drain)->started < run->layout.depth && !status) {
-        status = start_worker(run, &(*drain)->workers[(*drain)->started], error);
+        status = start_worker(run, &(*drain)->workers[(*drain)->started], (*drain)->started, error);
         if (!status)
             (*drain)->started++;
     }

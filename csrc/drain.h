@@ -7,7 +7,8 @@
 struct hup_drain; /* the started threads */
 
 /* Start layout.depth threads. Each takes the next block and writes it (or compares it, or drops it, by the mode),
- * so that as many writes are in flight. After a failure too, stop the run and join what was started. */
+ * so that as many writes are in flight, or as the tuner says. After a failure too, stop the run and join what was
+ * started. */
 int hup_drain_start(struct hup_run *run, struct hup_drain **drain, hup_error *error);
 
 /* Wait until the ring is empty and finished, or the run has failed, and free the threads.

@@ -100,7 +100,9 @@ typedef struct {
     uint32_t flags;
     uint32_t workers;        /* decoders of a chunked image; 0: one for each processor */
     uint32_t depth;          /* writes in flight, at most 32; 0: 4 */
-    uint32_t block;          /* bytes of one write, a power of two from 64 KiB to 4 MiB; 0: 1 MiB or what fits */
+    uint32_t block;          /* bytes of one write, a power of two from 64 KiB to 4 MiB; 0: 1 MiB or what fits. Where
+                                both are 0, a write adapts to the target as it goes (not with `rate`, HUP_BACKGROUND or
+                                HUP_SKIP_UNCHANGED): fewer writes in flight, or several blocks in one */
     uint64_t memory;         /* budget of the whole engine in bytes; 0: HUP_MEMORY_DEFAULT. Not counted: 16 bytes
                                 for each block (chunk) of the image, which the read-back compares with */
     uint64_t image_size;     /* bytes of the raw image, when the caller knows; else UINT64_MAX */
@@ -180,8 +182,8 @@ typedef struct {
     int direct;        /* 1 when the target was written and read past the page cache by O_DIRECT */
     int verified;      /* 1 when the target was read back and compared, whole */
     uint32_t workers;  /* decoders that ran */
-    uint32_t depth;    /* writes in flight */
-    uint32_t block;    /* bytes of one write */
+    uint32_t depth;    /* writes in flight, at most */
+    uint32_t block;    /* bytes of one write, at least */
     uint64_t memory;   /* bytes that the engine allocated for rings and decoders */
     uint64_t bytes_in; /* bytes of input */
     uint64_t image_size;
@@ -194,6 +196,8 @@ typedef struct {
     uint64_t write_ns;
     uint64_t flush_ns;
     uint64_t verify_ns;
+    uint32_t in_flight;  /* what adapting ended with: writes in flight, at most `depth` */
+    uint32_t write_size; /* and bytes of one, at least `block`; the same where nothing adapts */
     hup_stage stages[6]; /* by hup_stage_name */
 } hup_report;
 

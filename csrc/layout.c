@@ -126,6 +126,25 @@ static void grow(const struct hup_demand *demand, uint64_t budget, uint32_t dept
     layout->total = total(demand, layout);
 }
 
+bool hup_layout_tunes(const hup_config *config)
+{
+    return config->mode == HUP_MODE_WRITE && !config->depth && !config->block && !config->rate &&
+           !(config->flags & (HUP_BACKGROUND | HUP_SKIP_UNCHANGED));
+}
+
+/* Where blocks are small, room for writes of several: as many bytes as there would be with larger blocks. */
+static void grow_for_merging(const struct hup_demand *demand, uint64_t budget, struct hup_layout *layout)
+{
+    bool chunked = demand->format == HUP_FORMAT_CHUNKED;
+    uint64_t step = chunked ? at_least(demand->chunk_size / layout->block, 1) : 1;
+    uint64_t larger = HUP_BLOCK_DEFAULT / layout->block * layout->depth;
+    uint64_t enough = chunked ? layout->workers * step + larger : 2 * larger;
+
+    while (layout->block_count < enough && total(demand, layout) + step * layout->block <= budget)
+        layout->block_count += (uint32_t)step;
+    layout->total = total(demand, layout);
+}
+
 int hup_layout_divide(const hup_config *config, const struct hup_demand *demand, struct hup_layout *layout,
                       hup_error *error)
 {
@@ -155,5 +174,7 @@ int hup_layout_divide(const hup_config *config, const struct hup_demand *demand,
 
     *layout = least(demand, budget, workers, block);
     grow(demand, budget, depth, layout);
+    if (hup_layout_tunes(config))
+        grow_for_merging(demand, budget, layout);
     return HUP_OK;
 }

@@ -2,6 +2,8 @@
 #ifndef HUPFAST_LAYOUT_H
 #define HUPFAST_LAYOUT_H
 
+#include <stdbool.h>
+
 #include "hupfast.h"
 
 enum {
@@ -44,6 +46,9 @@ int hup_layout_divide(const hup_config *config, const struct hup_demand *demand,
 
 /* The smallest budget that the demand can be met with. Pure. */
 uint64_t hup_layout_least(const struct hup_demand *demand);
+
+/* Is it left to the engine how it writes, so that it may adapt while it does? Pure. */
+bool hup_layout_tunes(const hup_config *config);
 
 /* Processors that this process may run on, at least 1. */
 uint32_t hup_layout_processors(void);

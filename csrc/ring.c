@@ -118,7 +118,32 @@ void hup_ring_finish(struct hup_ring *ring, uint64_t total)
     pthread_mutex_unlock(&ring->gate->lock);
 }
 
-int hup_ring_take(struct hup_ring *ring, uint64_t *sequence)
+/* How many blocks from `first` on, which is ready, can be written at once. */
+static uint32_t together(const struct hup_ring *ring, uint64_t first, uint32_t most)
+{
+    const struct hup_block *block = hup_ring_block(ring, first);
+    uint64_t end = block->offset + block->size;
+    uint32_t count = 1;
+
+    if (block->zero || block->there)
+        return 1;
+    for (uint64_t next = first + 1; count < most && next < ring->total && next % ring->count; next++, count++) {
+        block = hup_ring_block(ring, next);
+        if (block->state != HUP_BLOCK_READY || block->zero || block->there || block->offset != end)
+            break;
+        end += block->size;
+    }
+    return count;
+}
+
+static void wait_for_block(struct hup_ring *ring, struct hup_tuner *tuner)
+{
+    hup_tuner_wait(tuner, hup_clock_ns(), true);
+    pthread_cond_wait(&ring->ready, &ring->gate->lock);
+    hup_tuner_wait(tuner, hup_clock_ns(), false);
+}
+
+int hup_ring_take(struct hup_ring *ring, struct hup_tuner *tuner, uint64_t *sequence)
 {
     struct hup_gate *gate = ring->gate;
     uint64_t since = hup_clock_ns();
@@ -132,11 +157,11 @@ int hup_ring_take(struct hup_ring *ring, uint64_t *sequence)
         }
         if (ring->taken >= ring->total)
             break;
-        struct hup_block *block = hup_ring_block(ring, ring->taken);
-        if (block->state == HUP_BLOCK_READY) {
-            *sequence = ring->taken++;
-            block->state = HUP_BLOCK_LEAVING;
-            got = 1;
+        if (hup_ring_block(ring, ring->taken)->state == HUP_BLOCK_READY) {
+            *sequence = ring->taken;
+            got = (int)together(ring, ring->taken, tuner->now.merge);
+            for (int i = 0; i < got; i++)
+                hup_ring_block(ring, ring->taken++)->state = HUP_BLOCK_LEAVING;
             /* The next one may be ready already, and its publisher has woken nobody. */
             if (ring->taken >= ring->total)
                 pthread_cond_broadcast(&ring->ready);
@@ -144,18 +169,23 @@ int hup_ring_take(struct hup_ring *ring, uint64_t *sequence)
                 pthread_cond_signal(&ring->ready);
             break;
         }
-        pthread_cond_wait(&ring->ready, &gate->lock);
+        wait_for_block(ring, tuner);
     }
     pthread_mutex_unlock(&gate->lock);
     hup_trace_add(&gate->trace, HUP_STAGE_WRITE, HUP_SPAN_INPUT, since, 0, 0);
     return got;
 }
 
-void hup_ring_release(struct hup_ring *ring, uint64_t sequence)
+void hup_ring_release(struct hup_ring *ring, uint64_t sequence, uint32_t count)
 {
     pthread_mutex_lock(&ring->gate->lock);
-    hup_ring_block(ring, sequence)->state = HUP_BLOCK_FREE;
-    pthread_cond_signal(&ring->free);
+    for (uint32_t i = 0; i < count; i++)
+        hup_ring_block(ring, sequence + i)->state = HUP_BLOCK_FREE;
+    /* A waiter may need one block only, and leave the others to the next waiter. */
+    if (count > 1)
+        pthread_cond_broadcast(&ring->free);
+    else
+        pthread_cond_signal(&ring->free);
     pthread_mutex_unlock(&ring->gate->lock);
 }
 

@@ -4,6 +4,7 @@
 
 #include "gate.h"
 #include "layout.h"
+#include "tuner.h"
 
 /* One block of the image. `state` is guarded by the gate's lock; the rest belongs to the decoder that fills the
  * block, and once it is published to the thread that took it. */
@@ -55,9 +56,12 @@ void hup_ring_pass(struct hup_ring *ring, uint64_t sequence, uint64_t offset, ui
 /* There are no blocks from `total` on. */
 void hup_ring_finish(struct hup_ring *ring, uint64_t total);
 
-/* Take the next block in order: 1 and its number, 0 at the end. Negative: the run is over. */
-int hup_ring_take(struct hup_ring *ring, uint64_t *sequence);
-void hup_ring_release(struct hup_ring *ring, uint64_t sequence);
+/* Take the next block in order: 1 and its number, 0 at the end. Negative: the run is over.
+ * As many as the tuner says are taken at once, and their number is returned, where those behind the first are ready and
+ * neighbours in memory and in the image, and all of them have data. It never waits for a neighbour. The tuner, which
+ * the gate's lock guards, is told of waits. */
+int hup_ring_take(struct hup_ring *ring, struct hup_tuner *tuner, uint64_t *sequence);
+void hup_ring_release(struct hup_ring *ring, uint64_t sequence, uint32_t count);
 
 /* All blocks before this one have been released. Under the gate's lock, by one thread. */
 uint64_t hup_ring_released(struct hup_ring *ring);

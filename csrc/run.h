@@ -13,6 +13,7 @@
 #include "survey.h"
 #include "table.h"
 #include "target.h"
+#include "tuner.h"
 
 enum { HUP_STACK_SIZE = 256 << 10 }; /* of each thread; zstd keeps its tables on the heap */
 
@@ -45,6 +46,9 @@ struct hup_run {
     struct hup_layout layout; /* this and what follows: once the image's first bytes are known */
     struct hup_ring ring;
     bool has_ring;
+    struct hup_tuner tuner; /* under the gate's lock while the drain runs, but for `on`; as are the next two */
+    pthread_cond_t turn;    /* threads at the target that the tuner lets rest */
+    bool drained;           /* one of them has seen the end of the image */
     struct hup_table_header table_header;
     uint8_t *table; /* owned; chunked images only */
     struct hup_records records;

@@ -218,6 +218,8 @@ static void fill_report(hup_writer *writer, hup_report *report)
         .write_ns = run->write_ns,
         .flush_ns = run->flush_ns,
         .verify_ns = run->verify_ns,
+        .in_flight = run->tuner.on ? run->tuner.base.active : run->layout.depth,
+        .write_size = run->layout.block * (run->tuner.on ? run->tuner.base.merge : 1),
     };
     hup_trace_report(&run->gate.trace, report->stages);
 }

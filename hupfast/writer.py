@@ -44,6 +44,7 @@ class Report:
 
     format: "raw", "zstd" or "chunked", as the engine saw it. direct: the page cache was bypassed.
     verified: the whole target was read back past every cache and compared. memory: what the engine allocated.
+    in_flight, write_size: writes in flight, and bytes of each, that the writer has adapted to (else depth and block).
     written: sent as data. zeroed: zeroed without sending data. unchanged: left alone, for they were there already.
     copied: of those written, what came from the older system. unmapped: outside the block map. stages: where
     the time went, by "read", "survey", "decode", "write", "flush", "verify".
@@ -55,6 +56,8 @@ class Report:
     workers: int
     depth: int
     block: int
+    in_flight: int
+    write_size: int
     memory: int
     bytes_in: int
     image_size: int
@@ -332,6 +335,8 @@ def report_of(c_report: Any, seconds: float) -> Report:
         workers=c_report.workers,
         depth=c_report.depth,
         block=c_report.block,
+        in_flight=c_report.in_flight,
+        write_size=c_report.write_size,
         memory=c_report.memory,
         bytes_in=c_report.bytes_in,
         image_size=c_report.image_size,
