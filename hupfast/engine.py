@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from hupfast import errors
 from hupfast._engine import ffi, lib
+from hupfast.stages import SPANS, STAGES, Event
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -183,56 +184,6 @@ class Progress:
     durable: int = 0
 
 
-@dataclass(frozen=True)
-class Stage:
-    """
-    Where the time of one stage went: seconds of all its threads together.
-
-    busy: at work. input_wait: for the stage before it. output_wait: for the stage behind it, or for its turn under a
-    limit. bytes: that it has worked on, in so many pieces, with so many threads.
-    """
-
-    busy: float
-    input_wait: float
-    output_wait: float
-    bytes: int
-    pieces: int
-    threads: int
-
-
-@dataclass(frozen=True)
-class Event:
-    """
-    What one thread did for a while. start, seconds: since the run was opened, and how long.
-
-    span: "busy", or what it waited for: "input", "output". offset, bytes: of the image (stage "read": of its file).
-    """
-
-    stage: str
-    span: str
-    thread: int
-    start: float
-    seconds: float
-    offset: int
-    bytes: int
-
-
-STAGES = ("read", "survey", "decode", "write", "flush", "verify")
-"""Names of the stages, in the order in which bytes go through them."""
-
-_SPANS = ("busy", "input", "output")
-
-
-def stages(c_report: Any) -> dict[str, Stage]:
-    """The stages that have done something, of a hup_report."""
-    found = {}
-    for name, stage in zip(STAGES, c_report.stages, strict=True):
-        if stage.busy_ns or stage.input_ns or stage.output_ns:
-            waits = (stage.input_ns / 1e9, stage.output_ns / 1e9)
-            found[name] = Stage(stage.busy_ns / 1e9, *waits, stage.bytes, stage.pieces, stage.threads)
-    return found
-
-
 class Run:
     """
     One run of the engine. A context manager: leaving it stops the run, and joins and frees everything.
@@ -378,7 +329,7 @@ class Run:
         kept = ffi.new("hup_event[]", max(self._events, 1))
         seen = lib.hup_writer_events(self._live(), kept, self._events)
         return [
-            Event(STAGES[e.stage], _SPANS[e.span], e.thread, e.start_ns / 1e9, e.ns / 1e9, e.offset, e.bytes)
+            Event(STAGES[e.stage], SPANS[e.span], e.thread, e.start_ns / 1e9, e.ns / 1e9, e.offset, e.bytes)
             for e in kept[0 : min(seen, self._events)]
         ], seen
 

@@ -16,8 +16,8 @@ import json
 from collections.abc import Iterator, Sequence
 from os import PathLike, fspath
 
-from hupfast.engine import Event
 from hupfast.errors import Refused
+from hupfast.stages import Event
 from hupfast.system import explained
 
 ROOM = 1 << 16

@@ -18,11 +18,12 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hupfast import engine
-from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run, Stage
+from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run
 from hupfast.errors import Refused, UsageError
 from hupfast.examine import check_digest, prepare
 from hupfast.feed import ProgressFunction, checking, feed, wait
 from hupfast.source import open_source
+from hupfast.stages import Stage, stages_of
 from hupfast.target import check_target
 
 if TYPE_CHECKING:
@@ -349,5 +350,5 @@ def report_of(c_report: Any, seconds: float) -> Report:
         flush_seconds=c_report.flush_ns / 1e9,
         verify_seconds=c_report.verify_ns / 1e9,
         seconds=seconds,
-        stages=engine.stages(c_report),
+        stages=stages_of(c_report),
     )
