@@ -6,6 +6,7 @@ A card that stalls as real ones do, while device.card() only keeps a rate:
 What it does with its time is drawn in nbd_stalls.py.
 """
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -23,6 +24,8 @@ def stalling_missing() -> str | None:
     absent = card_missing()
     if absent:
         return absent
+    if os.environ.get("LD_PRELOAD"):
+        return "nbdkit's Python does not start with a library loaded before it (LD_PRELOAD)"
     try:
         run(["nbdkit", "--dump-plugin", "python"])
     except BenchmarkError:
