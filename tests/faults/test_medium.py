@@ -68,7 +68,9 @@ SURVIVED = [
 @pytest.mark.parametrize(("fault", "number"), FAILURES)
 def test_failing_call(command, images, target, fault, number):
     """A call that fails for good is exit 6, with its offset."""
-    ended = command("write", "-y", "--memory=4M", images.paths["raw"], target.path, fault=fault, on=target.path)
+    ended = command(
+        "write", "-y", "--memory=4M", "--block=256K", images.paths["raw"], target.path, fault=fault, on=target.path
+    )
     hit = next(hit for hit in ended.hits if hit.kind in ("eio", "enospc", "einval"))
 
     assert (ended.code, ended.json["kind"], ended.json["errno"]) == (6, "MediumError", number)
@@ -82,7 +84,7 @@ def test_failing_call(command, images, target, fault, number):
 def test_wrong_bytes(command, images, target, fault):
     """A write that says it is done, and is not, is exit 6 with the range that is wrong."""
     image = images.paths["chunked.zst" if "read" in fault else "raw"]
-    ended = command("write", "-y", "--memory=4M", image, target.path, fault=fault, on=target.path)
+    ended = command("write", "-y", "--memory=4M", "--block=256K", image, target.path, fault=fault, on=target.path)
     hits = [hit for hit in ended.hits if hit.kind in ("flip", "drop")]
     first, last = ended.json["offset"], ended.json["offset"] + ended.json["length"]
 
@@ -95,7 +97,9 @@ def test_wrong_bytes(command, images, target, fault):
 @pytest.mark.parametrize("fault", SURVIVED)
 def test_survived(command, images, target, fault):
     """What can be tried again, or done in another way, is; and then every byte is right."""
-    ended = command("write", "-y", "--memory=4M", images.paths["zst"], target.path, fault=fault, on=target.path)
+    ended = command(
+        "write", "-y", "--memory=4M", "--block=256K", images.paths["zst"], target.path, fault=fault, on=target.path
+    )
 
     assert ended.hits
     assert (ended.code, ended.json.get("error")) == (0, None)
@@ -119,7 +123,9 @@ def test_survived(command, images, target, fault):
 )
 def test_file(command, images, slot, fault, code):
     """The same on a regular file, where zeroes are made in another way; the C test has all faults on one."""
-    ended = command("write", "-y", "--memory=4M", images.paths["raw"], slot.path, fault=fault, on=slot.path)
+    ended = command(
+        "write", "-y", "--memory=4M", "--block=256K", images.paths["raw"], slot.path, fault=fault, on=slot.path
+    )
 
     assert ended.hits
     assert ended.code == code
@@ -131,7 +137,9 @@ def test_file(command, images, slot, fault, code):
 def test_large_sectors(command, images, large_sectors, fault):
     """The same with sectors of 4096 bytes, inside which a short call may end."""
     target = large_sectors
-    ended = command("write", "-y", "--memory=4M", images.paths["raw"], target.path, fault=fault, on=target.path)
+    ended = command(
+        "write", "-y", "--memory=4M", "--block=256K", images.paths["raw"], target.path, fault=fault, on=target.path
+    )
 
     assert ended.hits
     assert ended.code == 0
@@ -141,7 +149,7 @@ def test_large_sectors(command, images, large_sectors, fault):
 @pytest.mark.parametrize(("fault", "number"), [("write:eio:4", EIO), ("zero:eio:1", EIO), ("flush:eio:1", EIO)])
 def test_without_read_back(command, images, target, fault, number):
     """Failing calls are caught without the read-back too. (Wrong bytes are not: that is what it is for.)"""
-    argv = ["write", "-y", "--no-verify", "--memory=4M", images.paths["chunked.zst"], target.path]
+    argv = ["write", "-y", "--no-verify", "--memory=4M", "--block=256K", images.paths["chunked.zst"], target.path]
     ended = command(*argv, fault=fault, on=target.path)
 
     assert ended.hits
@@ -160,7 +168,7 @@ def test_eagain_for_ever(command, images, slot):
 )
 def test_skip_unchanged(command, images, target, fault, code):
     """A block that reads wrong at first is written; one that is not written is noticed in the end."""
-    argv = ["write", "-y", "--skip-unchanged", "--memory=4M", images.paths["chunked.zst"], target.path]
+    argv = ["write", "-y", "--skip-unchanged", "--memory=4M", "--block=256K", images.paths["chunked.zst"], target.path]
     if not fault.startswith("write"):
         assert command(*argv).code == 0
     ended = command(*argv, fault=fault, on=target.path)
