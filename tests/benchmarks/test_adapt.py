@@ -23,8 +23,8 @@ def test_the_writer_finds_that_a_card_likes_large_writes(tmp_path: Path):
     image = tmp_path / "image"
     image.write_bytes(data)
     with stalling_card(tmp_path, 64 * MIB, 200e6, latency=0.005, seed=None) as card:
-        report = write_image(image, card.path, memory=4 * MIB)
-        fixed = write_image(image, card.path, memory=4 * MIB, depth=4, verify=False)
+        report = write_image(image, card.path, memory=2 * MIB)
+        fixed = write_image(image, card.path, memory=2 * MIB, depth=4, verify=False)
     assert report.verified
     assert report.block == 256 << 10
     assert report.write_size > report.block
