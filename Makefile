@@ -18,7 +18,7 @@ demo: $(VENV)/installed ## Update a virtual board with a real root filesystem, w
 	$(BIN)/hupfast demo
 
 test: $(VENV)/installed ## Run the C tests and the Python tests
-	@.ci/packages build test boot
+	@.ci/packages build test boot bench
 	@$(MESON) setup --reconfigure build/test -Dpython=false >/dev/null
 	$(MESON) test -C build/test --print-errorlogs
 	$(BIN)/pytest
