@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import cgroup, device, fetched, images, install, machine, report, rounds, web
+from benchmarks import cgroup, device, fetched, images, install, machine, peers, report, rounds, web
 from benchmarks.board import board
 from benchmarks.contenders import BASELINE, PROBE_READ, PROBE_WRITE, Contender, contenders
 from benchmarks.machine import BenchmarkError
@@ -198,7 +198,8 @@ def bench(options: argparse.Namespace) -> int:
             say(f"warning: {error}")
     with ExitStack() as stack:
         served = serve(options, built, hupfast, stack)
-        everybody = contenders(built, hupfast, why, no_groups=None if hierarchy else str(groups))
+        others = peers.peers(built)
+        everybody = contenders(built, hupfast, why, others, no_groups=None if hierarchy else str(groups))
         if options.streams:
             everybody += streams(built, served, why)
         chosen = wanted(everybody, options.only, limits=options.limits)

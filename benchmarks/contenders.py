@@ -1,7 +1,7 @@
 """Who takes part, with which command line, and what has to be on the target afterwards."""
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -79,23 +79,6 @@ def _hupfast(name: str, title: str, program: Path | None, image: Path | None, ab
     return Contender(f"hupfast-{name}", f"hupfast {title}", stages, image, absent=reason)
 
 
-def _piped(name: str, image: Path, *options: str) -> Contender:
-    def stages(device: Target, _: Pattern) -> Stages:
-        return [["zstd", "-q", "-dc", str(image)], ["dd", "bs=4M", *options, f"of={device.path}"]]
-
-    return Contender(name, f"zstd -dc | dd bs=4M {' '.join(options)}", stages, image, absent=missing("zstd"))
-
-
-def _bmaptool(images: Images, with_bmap: bool) -> Contender:
-    def stages(device: Target, _: Pattern) -> Stages:
-        how = ["--bmap", str(images.bmap)] if with_bmap else ["--nobmap"]
-        return [["bmaptool", "-q", "copy", *how, str(images.zst), str(device.path)]]
-
-    name, checked = ("bmaptool-bmap", "mapped") if with_bmap else ("bmaptool-nobmap", "whole")
-    title = f"bmaptool copy, {'with its bmap' if with_bmap else 'no bmap'}"
-    return Contender(name, title, stages, images.zst, checked=checked, absent=missing("bmaptool"))
-
-
 def hupfast_runs(images: Images, program: Path | None, absent: str) -> list[Contender]:
     """All ways of hupfast that are compared. `absent` says why, when there is no program."""
     bmap = ["--bmap", str(images.bmap)] if images.bmap else []
@@ -111,26 +94,13 @@ def hupfast_runs(images: Images, program: Path | None, absent: str) -> list[Cont
     ]
 
 
-def peers(images: Images) -> list[Contender]:
-    """The other tools, as their manuals say to use them."""
-
-    def plain(device: Target, _: Pattern) -> Stages:
-        script = Path(__file__).with_name("plain.py")
-        return [[sys.executable, str(script), str(images.zst), str(device.path)]]
-
-    return [
-        _piped("dd-direct", images.zst, "oflag=direct", "iflag=fullblock", "conv=fsync"),
-        _piped("dd-fsync", images.zst, "conv=fsync"),
-        _bmaptool(images, with_bmap=True),
-        _bmaptool(images, with_bmap=False),
-        Contender("python", "plain Python: zstandard, os.write, fsync", plain, images.zst),
-    ]
-
-
-def contenders(images: Images, program: Path | None, absent: str, *, no_groups: str | None = None) -> list[Contender]:
+def contenders(
+    images: Images, program: Path | None, absent: str, others: Sequence[Contender], *, no_groups: str | None = None
+) -> list[Contender]:
     """
     Everybody, in the order of one round; also in memory groups of 40 MiB (hupfast) and 32 MiB (all).
 
+    others: those that hupfast is compared with (peers.py).
     absent: why there is no hupfast, if there is none. no_groups: why there are no memory groups, likewise.
     The read probe comes right after a run of hupfast, so that it reads the slot as read-back found it.
     """
@@ -148,7 +118,7 @@ def contenders(images: Images, program: Path | None, absent: str, *, no_groups: 
         absent=missing("zstd"),
         discard_output=True,
     )
-    ours, others = hupfast_runs(images, program, absent), peers(images)
+    ours = hupfast_runs(images, program, absent)
     everybody = [baseline, *ours, _probe("read", images.size), _probe("write", images.size)]
     main = [each for each in ours if each.name in {"hupfast-zst", "hupfast-chunked3"}]
     everybody += [each.limited(40 * MIB, no_groups) for each in main]

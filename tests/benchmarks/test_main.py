@@ -14,6 +14,7 @@ from benchmarks.contenders import Contender, contenders
 from benchmarks.device import card_missing
 from benchmarks.images import Images
 from benchmarks.machine import BenchmarkError, missing
+from benchmarks.peers import peers
 from benchmarks.rounds import report_of
 from benchmarks.streams import Served, streams
 from benchmarks.targets import Goal, Verdict
@@ -36,7 +37,7 @@ def everybody(tmp_path: Path) -> list[Contender]:
         mapped=(),
         mapped_sha256="",
     )
-    everybody = contenders(images, None, "not built", no_groups="no cgroup")
+    everybody = contenders(images, None, "not built", peers(images), no_groups="no cgroup")
     return everybody + streams(images, Served(None, None, None, ""), "not built")
 
 
