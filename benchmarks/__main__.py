@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import FrameType
 
-from benchmarks import cgroup, device, fetched, images, install, machine, peers, report, rounds, web
+from benchmarks import bundles, cgroup, device, fetched, images, install, machine, peers, report, rounds, web
 from benchmarks.board import board
 from benchmarks.contenders import BASELINE, PROBE_READ, PROBE_WRITE, Contender, contenders
 from benchmarks.machine import BenchmarkError
@@ -198,7 +198,7 @@ def bench(options: argparse.Namespace) -> int:
             say(f"warning: {error}")
     with ExitStack() as stack:
         served = serve(options, built, hupfast, stack)
-        others = peers.peers(built)
+        others = peers.peers(built, bundles.build(built))
         everybody = contenders(built, hupfast, why, others, no_groups=None if hierarchy else str(groups))
         if options.streams:
             everybody += streams(built, served, why)
@@ -224,6 +224,7 @@ def bench(options: argparse.Namespace) -> int:
         fast=options.fast, card=options.card, streams=options.streams, fetched=options.streams and not options.only
     )
     facts["memory_counted_by"] = f"cgroup v{hierarchy.version}" if hierarchy else f"polling /proc: {groups}"
+    facts["peers"] = peers.versions()
     result = report.document(
         date=datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
         machine=facts,

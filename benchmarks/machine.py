@@ -9,9 +9,12 @@ from pathlib import Path
 
 PACKAGES = {
     "bmaptool": "bmap-tools",
+    "dbus-run-session": "dbus",
+    "dbus-send": "dbus",
     "fusermount3": "fuse3",
     "losetup": "mount",
     "mkfs.ext4": "e2fsprogs",
+    "mksquashfs": "squashfs-tools",
     "nbdfuse": "libnbd-bin",
     "nbdkit": "nbdkit",
     "nginx": "nginx-light",
@@ -33,12 +36,14 @@ def missing(*programs: str) -> str | None:
     return f"{', '.join(absent)} not installed (Debian: apt-get install {packages})"
 
 
-def run(argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str] | None = None) -> str:
-    """Run a program to its end and return what it printed. BenchmarkError when it fails."""
+def run(
+    argv: Sequence[str | os.PathLike[str]], *, env: Mapping[str, str] | None = None, given: str | None = None
+) -> str:
+    """Run a program to its end and return what it printed. given: its input. BenchmarkError when it fails."""
     words = [os.fspath(word) for word in argv]
     environment = {**os.environ, **(env or {})}
     try:
-        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+        done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment, input=given)
     except OSError as error:
         raise BenchmarkError(f"{words[0]} cannot be started: {error.strerror}") from error
     if done.returncode:

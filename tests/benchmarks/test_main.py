@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.__main__ import arguments, main, status, wanted
+from benchmarks.bundles import Bundles
 from benchmarks.contenders import Contender, contenders
 from benchmarks.device import card_missing
 from benchmarks.images import Images
@@ -37,7 +38,8 @@ def everybody(tmp_path: Path) -> list[Contender]:
         mapped=(),
         mapped_sha256="",
     )
-    everybody = contenders(images, None, "not built", peers(images), no_groups="no cgroup")
+    others = peers(images, Bundles(tmp_path, {"rauc": "no squashfs"}))
+    everybody = contenders(images, None, "not built", others, no_groups="no cgroup")
     return everybody + streams(images, Served(None, None, None, ""), "not built")
 
 
@@ -85,6 +87,7 @@ def test_absent_contenders_say_why(everybody: list[Contender]) -> None:
 
     assert reasons["hupfast-zst"] == "not built"
     assert reasons["hupfast-update-http"] == "not built"
+    assert reasons["rauc"] == reasons["rauc@32"] == "no squashfs"
     assert reasons["dd-direct@32"] in {"no cgroup", missing("zstd")}
 
 

@@ -1,4 +1,4 @@
-"""benchmarks/peers.py: each of the other tools leaves exactly the image."""
+"""benchmarks/peers.py: each of the other tools leaves exactly the image, and looks at the signature of what it gets."""
 
 import hashlib
 import os
@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import device
+from benchmarks import bundles, device
 from benchmarks.images import Images, bmap_ranges
 from benchmarks.machine import missing, run
-from benchmarks.peers import peers
+from benchmarks.peers import peers, versions
 from benchmarks.rounds import Rounds, Sample
 
 SIZE = 6 << 20
@@ -21,6 +21,9 @@ NAMES = (
     "bmaptool-bmap",
     "bmaptool-nobmap",
     "python",
+    "rauc",
+    "swupdate",
+    "fwup",
 )
 HOLE = range(2 << 20, 4 << 20)
 
@@ -61,14 +64,19 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Images:
 
 
 @pytest.fixture(scope="module")
+def signed(images: Images) -> bundles.Bundles:
+    return bundles.build(images)
+
+
+@pytest.fixture(scope="module")
 def target(images: Images, tmp_path_factory: pytest.TempPathFactory) -> Iterator[device.Device]:
     with device.fast(tmp_path_factory.mktemp("device"), SIZE) as made:
         yield made
 
 
-def once(name: str, images: Images, target: device.Device) -> Sample:
+def once(name: str, images: Images, signed: bundles.Bundles, target: device.Device) -> Sample:
     """One run of this peer, from old content. Skips where it cannot run."""
-    [peer] = [each for each in peers(images) if each.name == name]
+    [peer] = [each for each in peers(images, signed) if each.name == name]
     if peer.absent:
         pytest.skip(peer.absent)
     rounds = Rounds(images, None, lambda _: None)
@@ -77,15 +85,15 @@ def once(name: str, images: Images, target: device.Device) -> Sample:
     return sample
 
 
-def test_nobody_is_forgotten(images: Images) -> None:
+def test_nobody_is_forgotten(images: Images, signed: bundles.Bundles) -> None:
     """These are the peers, all of them."""
-    assert tuple(peer.name for peer in peers(images)) == NAMES
+    assert tuple(peer.name for peer in peers(images, signed)) == NAMES
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_device_holds_the_image(name: str, images: Images, target: device.Device) -> None:
+def test_the_device_holds_the_image(name: str, images: Images, signed: bundles.Bundles, target: device.Device) -> None:
     """Every byte; only where a block map says that there is a hole, the old content."""
-    sample = once(name, images, target)
+    sample = once(name, images, signed, target)
 
     wanted, found = images.raw.read_bytes(), target.backing.read_bytes()
     if name == "bmaptool-bmap":
@@ -93,3 +101,38 @@ def test_the_device_holds_the_image(name: str, images: Images, target: device.De
         found = found[: HOLE.start] + bytes(len(HOLE)) + found[HOLE.stop :]
     assert sample.failure == ""
     assert found == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "file", "reason"),
+    [
+        ("rauc", "image.raucb", "signature verification failed"),
+        ("swupdate", "image.swu", "SWUpdate *failed*"),
+        ("fwup", "image.fw", ""),
+    ],
+)
+def test_a_changed_bundle_is_refused(
+    name: str, file: str, reason: str, images: Images, signed: bundles.Bundles, target: device.Device
+) -> None:
+    """One bit in the middle is enough: what is compared with hupfast does check what it installs."""
+    if name in signed.absent:
+        pytest.skip(signed.absent[name])
+    bundle = signed.folder / file
+    good = bundle.read_bytes()
+    middle = len(good) // 2
+    bundle.write_bytes(good[:middle] + bytes([good[middle] ^ 1]) + good[middle + 1 :])
+
+    sample = once(name, images, signed, target)
+
+    bundle.write_bytes(good)
+    assert sample.failure.startswith("exit ")
+    assert reason in sample.failure
+
+
+def test_versions_of_the_peers(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """What a tool says of itself; nothing of one that is not there."""
+    assert versions()["dd"].startswith(run(["dd", "--version"]).splitlines()[0])
+
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+    assert set(versions().values()) == {""}
