@@ -10,16 +10,16 @@ board writes zeroes as data to an SD card. nbdkit alone lets them pass for nothi
 
 import fcntl
 import os
-import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from benchmarks.direct import digest, write_all
-from benchmarks.machine import BenchmarkError, missing, run
+from benchmarks.machine import BenchmarkError, missing, run, serving
 
 BLKFLSBUF = 0x1261
 """ioctl: write out and forget what the page cache holds of a block device."""
@@ -148,22 +148,6 @@ def _until(condition: Callable[[], bool], what: str, seconds: float = 10) -> Non
         time.sleep(0.02)
 
 
-def _serve(argv: list[str]) -> subprocess.Popen[bytes]:
-    """Start a server that runs until _stop()."""
-    nothing = subprocess.DEVNULL
-    return subprocess.Popen(argv, stdin=nothing, stdout=nothing, stderr=nothing)
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End a server that this program started."""
-    process.terminate()
-    try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
 def _unmount(mount: Path) -> None:
     """Take the FUSE mount away; the kernel lets go of the loop device a moment after it is detached."""
     for _ in range(50):
@@ -175,15 +159,15 @@ def _unmount(mount: Path) -> None:
     run(["fusermount3", "-u", mount])
 
 
-def _nbdkit(directory: Path, backing: Path, rate: int, zeroes: str) -> list[str]:
-    """The command line of the server that holds the bytes and keeps the rate."""
-    argv = ["nbdkit", "--foreground", "--exit-with-parent", "--unix", str(directory / "socket")]
+def _nbdkit(backing: Path, rate: int, zeroes: str) -> list[str]:
+    """Filters, plugin and options of the server that holds the bytes and keeps the rate."""
+    filters = ["--filter=rate"]
     options = [f"rate={rate * 8}", "burstiness=0.25"]  # bits a second; seconds of credit after a rest
     if zeroes == "data":
         # Emulated below nbdkit's front, split first: the rate filter is exact for small requests only.
-        argv += ["--filter=blocksize", "--filter=nozero"]
+        filters = ["--filter=blocksize", "--filter=nozero", *filters]
         options += ["zeromode=emulate", "maxdata=1M"]
-    return [*argv, "--filter=rate", "file", str(backing), "cache=none", *options]
+    return [*filters, "file", str(backing), "cache=none", *options]
 
 
 def card_missing() -> str | None:
@@ -196,8 +180,21 @@ def card_missing() -> str | None:
 @contextmanager
 def card(directory: Path, size: int, rate: int, zeroes: str) -> Iterator[Device]:
     """A card that writes `rate` bytes a second and reads as many. zeroes: "data" or "free", see above."""
-    backing, mount = directory / "card.bin", directory / "card"
-    disk, socket = mount / "disk", directory / "socket"
+    with fuse_card(directory, "card", size, partial(_nbdkit, rate=rate, zeroes=zeroes)) as (path, backing):
+        yield Device("card", path, backing, size, rate)
+
+
+@contextmanager
+def fuse_card(
+    directory: Path, name: str, size: int, nbdkit: Callable[[Path], list[str]]
+) -> Iterator[tuple[Path, Path]]:
+    """
+    A loop device over what an nbdkit serves, and the file of `size` bytes that is behind it.
+
+    name: of the files in `directory`. nbdkit: its plugin and options, given that file.
+    """
+    backing, mount, socket = directory / f"{name}.bin", directory / name, directory / f"{name}.socket"
+    disk = mount / "disk"
     with ExitStack() as stack:
         stack.callback(backing.unlink, missing_ok=True)
         _allocate(backing, size)
@@ -205,9 +202,10 @@ def card(directory: Path, size: int, rate: int, zeroes: str) -> Iterator[Device]
         stack.callback(socket.unlink, missing_ok=True)
         mount.mkdir(exist_ok=True)
         stack.callback(mount.rmdir)
-        stack.callback(_stop, _serve(_nbdkit(directory, backing, rate, zeroes)))
+        server = ["nbdkit", "--foreground", "--exit-with-parent", "--unix", str(socket)]
+        stack.enter_context(serving([*server, *nbdkit(backing)]))
         _until(socket.exists, "nbdkit")
-        stack.callback(_stop, _serve(["nbdfuse", str(disk), "--unix", str(socket)]))
+        stack.enter_context(serving(["nbdfuse", str(disk), "--unix", str(socket)]))
         stack.callback(_unmount, mount)
         _until(disk.exists, "nbdfuse")
-        yield Device("card", stack.enter_context(_loop(disk)), backing, size, rate)
+        yield stack.enter_context(_loop(disk)), backing

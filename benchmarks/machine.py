@@ -1,10 +1,11 @@
-"""What machine this is, which programs it has, and the one way to run them."""
+"""What machine this is, which programs it has, and the one way to run them, to their end or beside us."""
 
 import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 PACKAGES = {
@@ -50,6 +51,21 @@ def run(
         said = (done.stderr.strip() or done.stdout.strip() or "no message").splitlines()
         raise BenchmarkError(f"{' '.join(words)} ended with {done.returncode}: {said[-1][:300]}")
     return done.stdout
+
+
+@contextmanager
+def serving(argv: Sequence[str | os.PathLike[str]]) -> Iterator["subprocess.Popen[bytes]"]:
+    """A program that runs until the block ends; it is killed when it does not end within 10 s."""
+    nothing = subprocess.DEVNULL
+    with subprocess.Popen(argv, stdin=nothing, stdout=nothing, stderr=nothing) as process:
+        try:
+            yield process
+        finally:
+            process.terminate()
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
 def _value(path: str, key: str) -> str:

@@ -8,11 +8,12 @@ What it does with its time is drawn in nbd_stalls.py.
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
 from benchmarks import nbd_stalls
-from benchmarks.device import Device, _allocate, _loop, _serve, _stop, _unmount, _until, card_missing
+from benchmarks.device import Device, card_missing, fuse_card
 from benchmarks.machine import BenchmarkError, run
 
 LATENCY = 0.0015
@@ -33,11 +34,10 @@ def stalling_missing() -> str | None:
     return None
 
 
-def _nbdkit(socket: Path, backing: Path, rate: float, latency: float, seed: int | None) -> list[str]:
-    """The command line of the server that holds the bytes and takes the time."""
-    argv = ["nbdkit", "--foreground", "--exit-with-parent", "--unix", str(socket), "python", nbd_stalls.__file__]
+def _nbdkit(backing: Path, rate: float, latency: float, seed: int | None) -> list[str]:
+    """Plugin and options of the server that holds the bytes and takes the time."""
     options = [f"file={backing}", f"rate={rate}", f"latency_us={latency * 1e6}"]
-    return [*argv, *options, *([] if seed is None else [f"stalls={seed}"])]
+    return ["python", nbd_stalls.__file__, *options, *([] if seed is None else [f"stalls={seed}"])]
 
 
 @contextmanager
@@ -45,18 +45,6 @@ def stalling_card(
     directory: Path, size: int, rate: float, *, latency: float = LATENCY, seed: int | None = 1
 ) -> Iterator[Device]:
     """A card of `rate` bytes a second with `latency` seconds for each request; seed None: it never stalls."""
-    backing, mount = directory / "stalling.bin", directory / "stalling"
-    disk, socket = mount / "disk", directory / "stalling.socket"
-    with ExitStack() as stack:
-        stack.callback(backing.unlink, missing_ok=True)
-        _allocate(backing, size)
-        socket.unlink(missing_ok=True)
-        stack.callback(socket.unlink, missing_ok=True)
-        mount.mkdir(exist_ok=True)
-        stack.callback(mount.rmdir)
-        stack.callback(_stop, _serve(_nbdkit(socket, backing, rate, latency, seed)))
-        _until(socket.exists, "nbdkit")
-        stack.callback(_stop, _serve(["nbdfuse", str(disk), "--unix", str(socket)]))
-        stack.callback(_unmount, mount)
-        _until(disk.exists, "nbdfuse")
-        yield Device("stalling card", stack.enter_context(_loop(disk)), backing, size, int(rate))
+    nbdkit = partial(_nbdkit, rate=rate, latency=latency, seed=seed)
+    with fuse_card(directory, "stalling", size, nbdkit) as (path, backing):
+        yield Device("stalling card", path, backing, size, int(rate))
