@@ -8,6 +8,7 @@ leaves the old boot files, or has them put back by whatever command comes next (
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from hupfast.boardconfig import migrate_config
@@ -145,28 +146,26 @@ def _write_image(
     source = bundle.image()
     block, depth = (plan.measured.block, plan.measured.depth) if plan.measured else (0, 0)
     if source.seekable:
-        return fetch_image(
+        run = partial(
+            fetch_image,
             source,
             manifest.image,
             plan.target_path,
             older=plan.older if source.remote else None,
             trusted=plan.durable,
             mark=machine.note_durable,
-            memory=plan.memory,
-            rate=plan.rate,
-            block=block,
-            depth=depth,
-            trace=plan.trace,
-            background=plan.background,
-            progress=progress,
         )
-    return write_image(
-        source,
-        plan.target_path,
+    else:
+        run = partial(
+            write_image,
+            source,
+            plan.target_path,
+            image_size=plan.image_size,
+            table_sha256=manifest.image.table_sha256,
+            skip_unchanged=plan.again,
+        )
+    return run(
         memory=plan.memory,
-        image_size=plan.image_size,
-        table_sha256=manifest.image.table_sha256,
-        skip_unchanged=plan.again,
         rate=plan.rate,
         block=block,
         depth=depth,
