@@ -70,12 +70,13 @@ def test_an_update_that_failed_has_ended(board: Board, shelf: Any, tmp_path: Pat
         resume_update(root=board.root)
 
 
+def unreachable(*arguments: object, **options: object) -> None:
+    """In place of fetch_image."""
+    raise SourceError("the server is gone")
+
+
 def test_a_source_that_failed_is_asked_again(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """The network may be there after the next boot."""
-
-    def unreachable(*arguments: object, **options: object) -> None:
-        raise SourceError("the server is gone")
-
     with monkeypatch.context() as patch:
         patch.setattr(install, "fetch_image", unreachable)
         with pytest.raises(SourceError):
@@ -85,10 +86,6 @@ def test_a_source_that_failed_is_asked_again(board: Board, monkeypatch: pytest.M
 
 def test_a_bad_line_may_be_bad_for_long(board: Board, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attempts that end because the source fails do not count: the update is not to blame."""
-
-    def unreachable(*arguments: object, **options: object) -> None:
-        raise SourceError("the server is gone")
-
     with monkeypatch.context() as patch:
         patch.setattr(install, "fetch_image", unreachable)
         with pytest.raises(SourceError):
