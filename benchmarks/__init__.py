@@ -10,7 +10,7 @@ How one run goes: images.py builds the image once, bundles.py signs what other u
 a release build of hupfast, device.py offers the devices, contenders.py knows the command lines of hupfast and peers.py
 those of the others, measure.py runs one of them through launch.py inside a memory group of cgroup.py, rounds.py repeats
 and checks every target bit by bit, and stats.py, targets.py and report.py say what came out. What comes over http is in
-streams.py, with the server of web.py and the board of board.py; fetched.py counts what the server has sent.
+streams.py, with the server of web.py (nginx.py) and the board of board.py; fetched.py counts what the server has sent.
 """
 
 import sys

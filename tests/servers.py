@@ -12,13 +12,10 @@ certificate of certificates.py; a proxy is in proxies.py.
 
 import http.client
 import http.server
-import os
-import shutil
 import socket
 import socketserver
 import ssl
 import struct
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -30,6 +27,7 @@ from typing import NamedTuple, TypeVar
 
 import pytest
 
+import benchmarks.nginx
 from certificates import Certificate
 
 # ---- nginx -------------------------------------------------------------------------------------------------
@@ -38,11 +36,11 @@ from certificates import Certificate
 class Nginx:
     """A running nginx. scheme, host, port: where it listens."""
 
-    def __init__(self, scheme: str, port: int, log: Path) -> None:
+    def __init__(self, scheme: str, port: int, state: Path) -> None:
         self.scheme = scheme
         self.host = "localhost"
         self.port = port
-        self._log = log
+        self._state = state
 
     def url(self, path: str = "") -> str:
         """The address of a file in its folder."""
@@ -55,71 +53,22 @@ class Nginx:
         Waits a little for `count` of them: nginx writes them after the client has the last byte.
         """
         end = time.monotonic() + 5
-        while len(lines := self._log.read_text().splitlines()) < count and time.monotonic() < end:
+        while len(answers := benchmarks.nginx.answers(self._state)) < count and time.monotonic() < end:
             time.sleep(0.01)
-        return [(words[0], int(words[1]), int(words[2])) for words in (line.split("|") for line in lines)]
-
-
-_NGINX = """
-{user}
-daemon off; master_process off; pid {state}/pid; error_log {state}/error.log warn;
-events {{ worker_connections 256; }}
-http {{
-    log_format bytes "$http_range|$status|$body_bytes_sent";
-    access_log {state}/access.log bytes;
-    client_body_temp_path {state}/body; proxy_temp_path {state}/proxy; fastcgi_temp_path {state}/fastcgi;
-    uwsgi_temp_path {state}/uwsgi; scgi_temp_path {state}/scgi;
-    default_type application/octet-stream;
-    server {{ listen 127.0.0.1:{port}{ssl}; {certificate} root {folder}; {extra} }}
-}}
-"""
+        return [(answer.range, answer.status, answer.body) for answer in answers]
 
 
 @contextmanager
 def nginx(folder: Path, *, tls: Certificate | None = None, extra: str = "") -> Iterator[Nginx]:
     """nginx with the files of a folder. extra: more lines for its `server`, "max_ranges 0;" or the like."""
-    program = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
-    if program is None:
+    if benchmarks.nginx.program() is None:
         pytest.skip("nginx is not installed")
     state = folder.parent / f"nginx-{folder.name}-{time.monotonic_ns()}"
     state.mkdir()
-    port = free_port()
-    text = _NGINX.format(
-        user="user root;" if os.geteuid() == 0 else "",
-        state=state,
-        port=port,
-        ssl=" ssl" if tls else "",
-        certificate=f"ssl_certificate {tls.file}; ssl_certificate_key {tls.key};" if tls else "",
-        folder=folder,
-        extra=extra,
-    )
-    (state / "nginx.conf").write_text(text)
-    command = [program, "-p", state, "-e", state / "error.log", "-c", state / "nginx.conf"]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            wait_for_port(port, process, state / "error.log")
-            yield Nginx("https" if tls else "http", port, state / "access.log")
-        finally:
-            process.terminate()
-            process.wait(10)
-
-
-def free_port() -> int:
-    """A port that nobody listens on just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path, seconds: float = 10) -> None:
-    """Wait until a program that was started listens."""
-    end = time.monotonic() + seconds
-    while time.monotonic() < end and process.poll() is None:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)
-    pytest.fail(f"the server does not listen: {log.read_text() if log.exists() else 'it left no log'}")
+    [port] = benchmarks.nginx.free_ports(1)
+    certificate = f"ssl_certificate {tls.file}; ssl_certificate_key {tls.key};" if tls else ""
+    with benchmarks.nginx.running(folder, state, {port: "ssl" if tls else ""}, certificate + extra):
+        yield Nginx("https" if tls else "http", port, state)
 
 
 # ---- a server that misbehaves ------------------------------------------------------------------------------
