@@ -25,6 +25,7 @@ from benchmarks.machine import run
 from benchmarks.rounds import to_stderr, warm
 from hupfast import engine
 from hupfast.image import pack
+from hupfast.run import Run
 
 SLOW = 9
 """Levels above this one see a slice only."""
@@ -54,7 +55,7 @@ def decode(path: Path, workers: int, memory: int) -> float:
     """Seconds in which the engine checks and decodes all of path, which is in the page cache before."""
     warm(path)
     start = time.monotonic()
-    with path.open("rb") as file, engine.Run("check", None, memory=memory, workers=workers) as check:
+    with path.open("rb") as file, Run("check", None, memory=memory, workers=workers) as check:
         check.read_fd(file.fileno())
         while check.wait(60) is None:
             pass

@@ -13,6 +13,7 @@ from pytest_benchmark.fixture import BenchmarkFixture
 import hupfast
 from hupfast import engine
 from hupfast.image import pack
+from hupfast.run import Run
 
 MIB = 1 << 20
 SIZE = 16 * MIB
@@ -51,7 +52,7 @@ def test_check_and_decode(benchmark: BenchmarkFixture, chunked: Path, workers: i
     """A chunked image checked and decoded to nowhere, by one decoder and by two."""
 
     def decode() -> int:
-        with chunked.open("rb") as file, engine.Run("check", None, workers=workers) as run:
+        with chunked.open("rb") as file, Run("check", None, workers=workers) as run:
             run.read_fd(file.fileno())
             while (report := run.wait(10)) is None:
                 pass

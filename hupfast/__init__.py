@@ -13,8 +13,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from hupfast.engine import MEMORY_DEFAULT, Progress, Range
+    from hupfast.engine import MEMORY_DEFAULT
     from hupfast.errors import HupfastError
+    from hupfast.run import Progress, Range
     from hupfast.transaction import update
     from hupfast.writer import ImageWriter, Report, verify_image, write_image
 
@@ -33,8 +34,8 @@ __all__ = [
 _HOMES = {
     "HupfastError": "errors",
     "MEMORY_DEFAULT": "engine",
-    "Progress": "engine",
-    "Range": "engine",
+    "Progress": "run",
+    "Range": "run",
     "update": "transaction",
 }
 

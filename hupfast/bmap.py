@@ -24,8 +24,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from hupfast.engine import Range
 from hupfast.errors import DataError, DigestError, SourceError
+from hupfast.run import Range
 
 if TYPE_CHECKING:
     from xml.parsers.expat import XMLParserType

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hupfast import engine
-from hupfast.engine import MEMORY_DEFAULT, Run
+from hupfast.engine import MEMORY_DEFAULT
 from hupfast.errors import DataError, DigestError, MemoryBudgetError, Refused, UsageError
 from hupfast.feed import ProgressFunction, checking, feed, wait
+from hupfast.run import Run
 from hupfast.target import Target, check_not_source, check_target
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from hupfast.engine import Progress, Run
 from hupfast.errors import DataError, SourceError
+from hupfast.run import Progress, Run
 
 if TYPE_CHECKING:
     from hupfast.source import Source

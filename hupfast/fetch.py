@@ -17,9 +17,10 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from hupfast.engine import MEMORY_DEFAULT, Run
+from hupfast.engine import MEMORY_DEFAULT
 from hupfast.errors import MismatchError, StaleError
 from hupfast.feed import ProgressFunction, checking, feed_missing, wait, watching
+from hupfast.run import Run
 from hupfast.target import check_target
 from hupfast.writer import begin_trace, end_trace, report_of
 

@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from hupfast.bundle import Bundle
-from hupfast.engine import MEMORY_DEFAULT, PROBE_SIZE, Run, probe
+from hupfast.engine import MEMORY_DEFAULT, PROBE_SIZE, probe
 from hupfast.errors import DataError
 from hupfast.feed import wait
 from hupfast.keys import Key
 from hupfast.manifest import ImageMember, Manifest
+from hupfast.run import Run
 from hupfast.source import Source
 from hupfast.trust import check_trust
 

@@ -18,10 +18,11 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from hupfast import engine
-from hupfast.engine import MEMORY_DEFAULT, Progress, Range, Run
+from hupfast.engine import MEMORY_DEFAULT
 from hupfast.errors import Refused, UsageError
 from hupfast.examine import check_digest, prepare
 from hupfast.feed import ProgressFunction, checking, feed, wait
+from hupfast.run import Progress, Range, Run
 from hupfast.source import open_source
 from hupfast.stages import Stage, stages_of
 from hupfast.target import check_target

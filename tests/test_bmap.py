@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hupfast.bmap import SIZE_LIMIT, Bmap, load, parse
-from hupfast.engine import Range
 from hupfast.errors import DataError, DigestError, HupfastError, SourceError
+from hupfast.run import Range
 from hupfast.writer import write_image
 
 IMAGE = hashlib.shake_128(b"image").digest(4096 * 9 + 100)

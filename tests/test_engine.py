@@ -1,4 +1,4 @@
-"""The binding: what the head of an image says, digests, and statuses that become exceptions."""
+"""The binding: what the head of an image says, digests, keys and signatures."""
 
 import hashlib
 
@@ -39,35 +39,6 @@ def test_probe_chunked(image):
 def test_sha256(data):
     """The engine's SHA-256 is SHA-256."""
     assert engine.sha256(data) == hashlib.sha256(data).digest()
-
-
-def test_errors_carry_what_the_engine_knows(tmp_path):
-    """A failed system call comes out with its errno, its text and the path."""
-    with pytest.raises(errors.TargetError, match=r"none cannot be opened: No such file") as caught:
-        engine.Run("write", tmp_path / "none")
-    assert caught.value.errno == 2
-    assert caught.value.exit_code == 4
-
-
-@pytest.mark.parametrize(
-    "bad",
-    [{"block": 65536 * 3}, {"block": 1024}, {"depth": 33}, {"memory": 0}, {"ranges": [engine.Range(0, 0)]}],
-)
-def test_wrong_settings_are_refused(bad, tmp_path):
-    """Settings that make no sense are a UsageError before the target is opened."""
-    with pytest.raises(errors.UsageError):
-        engine.Run("write", tmp_path / "none", **bad)
-
-
-def test_closed_run_is_an_error_not_a_crash(tmp_path):
-    """Using a run after it was closed raises; closing twice does nothing."""
-    target = tmp_path / "target"
-    target.write_bytes(bytes(4096))
-    run = engine.Run("write", target)
-    run.close()
-    run.close()
-    with pytest.raises(errors.UsageError, match="closed"):
-        run.acquire()
 
 
 PEM = b"""-----BEGIN PUBLIC KEY-----

@@ -5,12 +5,12 @@ from pathlib import Path
 import pytest
 
 from conftest import image_bytes
-from hupfast.engine import Progress, Run
 from hupfast.errors import Cancelled, DataError, DigestError, HupfastError, MismatchError, StaleError
 from hupfast.feed import ProgressFunction
 from hupfast.fetch import MARK_SECONDS, fetch_image, survey_image
 from hupfast.image import pack
 from hupfast.manifest import ImageMember
+from hupfast.run import Progress, Run
 from hupfast.source import open_source
 from hupfast.source.transport import Transport
 from hupfast.table import read_table

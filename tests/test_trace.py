@@ -7,9 +7,9 @@ from itertools import pairwise
 import pytest
 
 from hupfast import write_image
-from hupfast.engine import Run
 from hupfast.errors import Refused
 from hupfast.feed import feed, wait
+from hupfast.run import Run
 from hupfast.source import open_source
 from hupfast.stages import Event
 from hupfast.trace import check_trace, write_trace

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hupfast._engine import ffi, lib
-from hupfast.engine import check
+from hupfast.engine import UNKNOWN, check, new_error
 from hupfast.errors import HupfastError, UsageError
 
 _OPERATIONS = {
@@ -25,7 +25,6 @@ _STAGES = {
     "sha256": lib.HUP_BENCH_SHA256,
     "xxh3": lib.HUP_BENCH_XXH3,
 }
-_UNKNOWN = 2**64 - 1
 _TICK_MS = 100
 _ABSENT = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
 
@@ -74,11 +73,11 @@ def move(
     """
     if min(block, depth, offset, length, total or 0, flush_every) < 0 or max(block, depth) >= 2**31:
         raise UsageError("a measurement has no negative numbers in it, and no large ones")
-    config, handle, error = ffi.new("hup_bench_config *"), ffi.new("hup_bench **"), ffi.new("hup_error *")
+    config, handle, error = ffi.new("hup_bench_config *"), ffi.new("hup_bench **"), new_error()
     path = ffi.new("char[]", os.fsencode(target))
     config.target, config.operation, config.method = path, _OPERATIONS[operation], _METHODS[method]
     config.block, config.depth, config.offset, config.length = block, depth, offset, length
-    config.total = _UNKNOWN if total is None else total
+    config.total = UNKNOWN if total is None else total
     config.limit_ms, config.flush_every, config.room = int(limit * 1000), flush_every, samples
     _checked(lib.hup_bench_open(config, handle, error), error)
     try:
@@ -130,7 +129,7 @@ def compress(data: bytes, level: int) -> Frame:
     """Make a frame. Raises: UsageError for a level that zstd does not know, MemoryError."""
     room = lib.hup_bench_room(len(data))
     memory, length = ffi.new("uint8_t[]", room), ffi.new("size_t *")
-    xxh3, error = ffi.new("uint8_t[16]"), ffi.new("hup_error *")
+    xxh3, error = ffi.new("uint8_t[16]"), new_error()
     check(
         lib.hup_bench_compress(ffi.from_buffer(data), len(data), level, memory, room, length, xxh3, error),
         error,
@@ -144,7 +143,7 @@ def stage_rate(name: str, pieces: Sequence[bytes], raw: Sequence[int], *, thread
 
     pieces: frames to decompress, or data to hash. raw: what each frame gives. Raises: HupfastError, UsageError.
     """
-    error, rate = ffi.new("hup_error *"), ffi.new("uint64_t *")
+    error, rate = new_error(), ffi.new("uint64_t *")
     array_of_pieces = ffi.new("hup_bench_piece[]", max(len(pieces), 1))
     keep = [ffi.from_buffer(piece) for piece in pieces]
     for item, data, piece, size in zip(array_of_pieces, keep, pieces, raw, strict=False):

@@ -17,7 +17,7 @@ from hupfast.cli.output import human
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from hupfast.engine import Progress
+    from hupfast.run import Progress
     from hupfast.source import Source
 
 _WINDOW = 5.0

@@ -62,8 +62,8 @@ def create(
     The image may be raw, zstd, gzip, xz or bzip2. The same input gives the same OUT.
     """
     from hupfast.bundling import create_bundle, inspect_bundle
-    from hupfast.engine import Progress
     from hupfast.image import pack
+    from hupfast.run import Progress
 
     blobs = _by_name(raw)
     with progress(quiet) as show:

@@ -17,7 +17,7 @@ import click
 from hupfast.errors import Refused
 
 if TYPE_CHECKING:
-    from hupfast.engine import Progress
+    from hupfast.run import Progress
     from hupfast.source import Source
 
     _IntType = click.ParamType[int]

@@ -40,9 +40,9 @@ def pack(
     OUT is what `hupfast write` writes fastest, and every zstd tool decodes it. The same image gives the
     same OUT.
     """
-    from hupfast.engine import Progress
     from hupfast.image import UNPACK_MEMORY
     from hupfast.image import pack as pack_image
+    from hupfast.run import Progress
     from hupfast.source import open_source
 
     with open_source(image, memory=UNPACK_MEMORY) as source, progress(quiet, source) as show:

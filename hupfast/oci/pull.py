@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from hupfast.bundle import MANIFEST, SIGNATURE, Bundle
 from hupfast.durable import write_chunks
-from hupfast.engine import Progress
 from hupfast.errors import DataError, DigestError, Refused, UsageError
 from hupfast.manifest import Manifest
+from hupfast.run import Progress
 from hupfast.source.oci import OciSource
 from hupfast.system import BLOCK
 from hupfast.target import in_dev

@@ -14,13 +14,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from hupfast.bundle import MANIFEST, SIGNATURE, open_bundle
-from hupfast.engine import Progress
 from hupfast.errors import DataError, DigestError, UsageError
 from hupfast.inspection import check_image
 from hupfast.manifest import BootMember, Manifest
 from hupfast.oci.artifact import EMPTY, EMPTY_DIGEST, Layer, VirtualTar, serialize_artifact
 from hupfast.oci.reference import parse_reference
 from hupfast.oci.registry import Registry
+from hupfast.run import Progress
 from hupfast.system import BLOCK, explained
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ MIB = 2**20
 
 @dataclass
 class Now:
-    """What hupfast.engine.Progress has."""
+    """What hupfast.run.Progress has."""
 
     phase: str
     done: int

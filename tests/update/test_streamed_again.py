@@ -12,10 +12,10 @@ from anatomy import frames, region
 from streams import OLD, PATH, asked, command, ending, hasty, overlap
 
 from hupfast import install
-from hupfast.engine import Progress, Run
 from hupfast.errors import Cancelled, DigestError, NothingToDo, RolledBack, SourceError
 from hupfast.request import MAX_ATTEMPTS
 from hupfast.resume import resume_update
+from hupfast.run import Progress, Run
 from hupfast.source.transport import Transport
 from servers import Behaviour, Misbehaving, Request, misbehaving
 
