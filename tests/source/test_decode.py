@@ -13,20 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hupfast.errors import DataError, DigestError, HupfastError, MemoryBudgetError, UsageError
-from hupfast.source import Source, open_source
+from hupfast.source import open_source
 from hupfast.source.decode import DecodedSource, xz_memory
+from sources import read_all
 
 DATA = bytes(range(256)) * 400 + bytes(300_000) + hashlib.shake_128(b"noise").digest(100_000)
 PACK = {"gzip": gzip.compress, "xz": lzma.compress, "bzip2": bz2.compress}
 kinds = pytest.mark.parametrize("kind", PACK)
-
-
-def read_all(source: Source, step: int = 2**16) -> bytes:
-    out = bytearray()
-    buffer = bytearray(step)
-    while got := source.readinto(memoryview(buffer)):
-        out += buffer[:got]
-    return bytes(out)
 
 
 def unpack(data: bytes, memory: int = 16 * 2**20) -> bytes:

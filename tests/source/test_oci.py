@@ -12,9 +12,10 @@ from registries import Front, Registry, docker_registry, front, make_bundle
 from hupfast.bundle import Bundle
 from hupfast.errors import DataError, DigestError, SourceError, UsageError
 from hupfast.oci.push import push
-from hupfast.source import Source, open_source
+from hupfast.source import open_source
 from hupfast.source.oci import OciSource
 from hupfast.source.transport import Transport
+from sources import read_all
 
 FAST = Transport(sleep=lambda seconds: None)
 
@@ -39,23 +40,15 @@ def registry(bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         yield running
 
 
-def read(source: Source, piece: int = 50_000) -> bytes:
-    """All that comes from where it is."""
-    data, room = b"", memoryview(bytearray(piece))
-    while got := source.readinto(room):
-        data += room[:got]
-    return data
-
-
 def test_the_bytes_are_those_of_the_file(registry: Registry, whole: bytes) -> None:
     """From the first to the last, and again; the size is known before."""
     with open_source(f"oci://{registry.host}/os:1") as source:
         assert source.size == len(whole)
         assert source.seekable
-        assert read(source) == whole
+        assert read_all(source, 50_000) == whole
         source.rewind()
         assert source.peek(262) == whole[:262]
-        assert read(source, 777) == whole
+        assert read_all(source, 777) == whole
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +82,7 @@ def test_what_was_peeked_at_is_kept_by_a_seek(opened: OciSource, whole: bytes) -
     opened.seek(0)
     assert opened.peek(3000) == whole[:3000]
     opened.seek(1000, 9000)
-    assert read(opened) == whole[1000:9000]
+    assert read_all(opened, 50_000) == whole[1000:9000]
 
 
 def test_only_what_is_wanted_is_asked_for(registry: Registry, whole: bytes) -> None:
@@ -97,7 +90,7 @@ def test_only_what_is_wanted_is_asked_for(registry: Registry, whole: bytes) -> N
     with front(registry) as before, OciSource(f"oci://{before.host}/os:1") as source:
         image = source.tar.data(len(source.tar.layers) - 1)
         source.seek(image + 100_000, image + 101_000)
-        assert read(source) == whole[image + 100_000 : image + 101_000]
+        assert read_all(source, 50_000) == whole[image + 100_000 : image + 101_000]
         assert [wanted for _, path, wanted, _ in before.asked if "/blobs/" in path] == ["bytes=100000-100999"]
         assert before.sent == source.fetched
 
@@ -106,9 +99,9 @@ def test_headers_and_padding_cost_nothing(registry: Registry, whole: bytes) -> N
     """They are made here."""
     with front(registry) as before, OciSource(f"oci://{before.host}/os:1") as source:
         source.seek(0, 512)
-        assert read(source) == whole[:512]
+        assert read_all(source, 50_000) == whole[:512]
         source.seek(len(whole) - 1024)
-        assert read(source) == bytes(1024)
+        assert read_all(source, 50_000) == bytes(1024)
         assert not [path for _, path, _, _ in before.asked if "/blobs/" in path]
 
 
@@ -117,7 +110,7 @@ def test_broken_connections_go_on_by_ranges(registry: Registry, whole: bytes, dr
     """However often the connection breaks, nothing is sent twice."""
     with front(registry, drop_after=drop_after) as before:
         with OciSource(f"oci://{before.host}/os:1", transport=FAST) as source:
-            assert read(source) == whole
+            assert read_all(source, 50_000) == whole
         assert before.sent < len(whole) + 10_000
 
 
@@ -126,9 +119,9 @@ def test_a_registry_without_ranges(registry: Registry, whole: bytes) -> None:
     with front(registry, ranges=False) as before, OciSource(f"oci://{before.host}/os:1") as source:
         for start in (300_000, 100_000, 200_000, len(whole) - 2000):
             source.seek(start, start + 5000)
-            assert read(source) == whole[start : start + 5000]
+            assert read_all(source, 50_000) == whole[start : start + 5000]
         source.rewind()
-        assert read(source) == whole
+        assert read_all(source, 50_000) == whole
 
 
 def test_object_storage_gets_no_password(registry: Registry, whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,7 +132,7 @@ def test_object_storage_gets_no_password(registry: Registry, whole: bytes, monke
         front(registry, redirect=f"http://{storage.host}", password="Basic YTpi") as before,
         OciSource(f"oci://{before.host}/os:1") as source,
     ):
-        assert read(source) == whole
+        assert read_all(source, 50_000) == whole
         assert storage.asked
         assert all(secret is None for _, _, _, secret in storage.asked)
         assert all(secret == "Basic YTpi" for _, _, _, secret in before.asked)
@@ -154,9 +147,9 @@ def test_a_tag_that_moves_does_not_move_what_is_open(
     with OciSource(address) as source:
         assert source.peek(10) == whole[:10]
         push(str(make_bundle(tmp_path, "2.0")), address)
-        assert read(source) == whole
+        assert read_all(source, 50_000) == whole
     with OciSource(f"oci://{registry.host}/moving@{source.digest}") as pinned:
-        assert read(pinned) == whole
+        assert read_all(pinned, 50_000) == whole
 
 
 def test_a_bundle_is_read_from_it(registry: Registry, bundle: Path) -> None:

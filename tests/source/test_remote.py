@@ -13,8 +13,9 @@ from hupfast.source import PartSource, open_source
 from hupfast.source.http import HttpClient
 from hupfast.source.remote import HttpSource
 from hupfast.source.transport import Transport
-from remotefile import DATA, read, read_all, serve
+from remotefile import DATA, serve
 from servers import Answer, misbehaving, nginx
+from sources import read, read_all
 
 
 @pytest.fixture(scope="module")

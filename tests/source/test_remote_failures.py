@@ -11,8 +11,9 @@ from hupfast.source import open_source
 from hupfast.source.remote import HttpSource
 from hupfast.source.transport import Transport
 from rawserver import raw_server
-from remotefile import DATA, read, read_all, serve
+from remotefile import DATA, serve
 from servers import Answer, nginx
+from sources import read, read_all
 
 SMALL = 16 * 1024
 
