@@ -13,8 +13,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
+from hupfast.errors import HupfastError
 from hupfast.profile import Table
 from hupfast.slots import Slot
 
@@ -57,6 +58,12 @@ class BootState:
     def next(self) -> str:
         """The slot that the next boot takes."""
         return self.trial if self.trial is not None and self.tries > 0 else self.default
+
+    def expect_trial(self, where: object) -> str:
+        """The slot on trial. where: what knows of none, for the message. Raises: HupfastError when there is none."""
+        if self.trial is None:
+            raise HupfastError(f"there is no trial in {where} that could be confirmed")
+        return self.trial
 
 
 class Bootloader(Protocol):
@@ -103,6 +110,25 @@ class Bootloader(Protocol):
     def confirm(self) -> None:
         """Make the slot on trial the default. Raises: HupfastError when there is no trial."""
         ...
+
+
+_Value = TypeVar("_Value", str, int)
+
+
+def one_for_each(
+    table: Table, key: str, slots: tuple[Slot, ...], read: Callable[[Table, str], _Value], what: str
+) -> dict[str, _Value]:
+    """
+    What the table `key` below [bootloader] says of each slot. what: that it is, for the message.
+
+    Raises: Refused when it is missing, or the same for both.
+    """
+    inner = table.table(key)
+    found = {slot.name: read(inner, slot.name) for slot in slots}
+    inner.finish()
+    if len(set(found.values())) != len(found):
+        raise table.fail(key, f"both slots have the same {what}")
+    return found
 
 
 def bootloader_factory(kind: str, table: Table, slots: tuple[Slot, ...]) -> Callable[[Path], Bootloader]:

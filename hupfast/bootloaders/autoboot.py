@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from hupfast.bootloaders import one_for_each
 from hupfast.bootloaders.counted import PlacesFunction
 from hupfast.bootloaders.files import replace_file
 from hupfast.bootloaders.trial_flag import MARK, Facts, Once, Setting, check_exact, scan, text_of
@@ -33,11 +34,8 @@ AUTOBOOT_LIMIT = 512
 def factory(table: Table, slots: tuple[Slot, ...]) -> "Callable[[Path], Autoboot]":
     """kind "tryboot-partition"."""
     file = table.path("file", "/bootsel/autoboot.txt")
-    inner = table.table("partitions")
-    numbers = {slot.name: inner.number(slot.name, least=1, most=255) for slot in slots}
-    inner.finish()
-    if len(set(numbers.values())) != len(numbers):
-        raise table.fail("partitions", "both slots have the same boot partition")
+    read = partial(Table.number, least=1, most=255)
+    numbers = one_for_each(table, "partitions", slots, read, "boot partition")
     return lambda root: Autoboot(root, partial(find_places, root, slots), file=file, numbers=numbers)
 
 

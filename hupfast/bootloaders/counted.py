@@ -106,10 +106,7 @@ class Counted(ABC):
 
     def confirm(self) -> None:
         """Make the slot on trial the default."""
-        before = self.state()
-        if before.trial is None:
-            raise HupfastError(f"there is no trial in {self.where} that could be confirmed")
-        self.switch(before.trial, trial=False)
+        self.switch(self.state().expect_trial(self.where), trial=False)
 
     def _slot_in(self, variables: Mapping[str, str]) -> str:
         value = variables.get(self._names.slot)

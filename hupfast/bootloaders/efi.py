@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hupfast.bootloaders import BootState
+from hupfast.bootloaders import BootState, one_for_each
 from hupfast.bootloaders.counted import PlacesFunction
 from hupfast.efivars import EfiVariables, LoadOption, in_front, serialize_numbers
 from hupfast.errors import HupfastError
@@ -63,11 +63,7 @@ class Facts:
 def factory(table: Table, slots: tuple[Slot, ...]) -> "Callable[[Path], EfiBoot]":
     """kind "efi"."""
     directory = table.path("directory", "/sys/firmware/efi/efivars")
-    entries = table.table("entries")
-    names = {slot.name: entries.text(slot.name) for slot in slots}
-    entries.finish()
-    if len(set(names.values())) != len(names):
-        raise table.fail("entries", "both slots have the same entry")
+    names = one_for_each(table, "entries", slots, Table.text, "entry")
     return lambda root: EfiBoot(root, partial(find_places, root, slots), directory=directory, names=names)
 
 
@@ -120,10 +116,7 @@ class EfiBoot:
 
     def confirm(self) -> None:
         """Put the entry of the slot on trial in front."""
-        trial = self.state().trial
-        if trial is None:
-            raise HupfastError(f"there is no trial in {self._variables.directory} that could be confirmed")
-        self.switch(trial, trial=False)
+        self.switch(self.state().expect_trial(self._variables.directory), trial=False)
 
     def _set_order(self, order: tuple[int, ...]) -> None:
         self._variables.write("BootOrder", serialize_numbers(order))

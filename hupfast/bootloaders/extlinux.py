@@ -22,7 +22,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from hupfast.bootloaders import BootState
+from hupfast.bootloaders import BootState, one_for_each
 from hupfast.bootloaders.counted import PlacesFunction
 from hupfast.bootloaders.files import read_file, replace_file
 from hupfast.errors import HupfastError
@@ -39,11 +39,8 @@ _OTHER = re.compile(r"^[ \t]*(ONTIMEOUT|MENU[ \t]+DEFAULT)\b", re.MULTILINE | re
 def factory(table: Table, slots: tuple[Slot, ...]) -> "Callable[[Path], Extlinux]":
     """kind "extlinux-labels"."""
     file = table.path("file", "/boot/extlinux/extlinux.conf")
-    inner = table.table("labels")
-    labels = {slot.name: inner.text(slot.name, pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*") for slot in slots}
-    inner.finish()
-    if len(set(labels.values())) != len(labels):
-        raise table.fail("labels", "both slots have the same label")
+    read = partial(Table.text, pattern=r"[A-Za-z0-9][A-Za-z0-9._-]*")
+    labels = one_for_each(table, "labels", slots, read, "label")
     return lambda root: Extlinux(root, partial(find_places, root, slots), file=file, labels=labels)
 
 
@@ -87,10 +84,7 @@ class Extlinux:
 
     def confirm(self) -> None:
         """Take the mark away."""
-        trial = self.state().trial
-        if trial is None:
-            raise HupfastError(f"there is no trial in {self._path} that could be confirmed")
-        self.switch(trial, trial=False)
+        self.switch(self.state().expect_trial(self._path), trial=False)
 
     def _text(self) -> str:
         return read_file(self._path).decode("latin-1")

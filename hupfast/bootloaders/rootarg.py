@@ -140,10 +140,7 @@ class RootArgument:
 
     def confirm(self) -> None:
         """Take the mark away."""
-        trial = self.state().trial
-        if trial is None:
-            raise HupfastError(f"there is no trial in {self._path} that could be confirmed")
-        self.switch(trial, trial=False)
+        self.switch(self.state().expect_trial(self._path), trial=False)
 
     def _text(self) -> str:
         return read_file(self._path).decode("latin-1")

@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from hupfast.bootloaders import BootState
+from hupfast.bootloaders import BootState, one_for_each
 from hupfast.bootloaders.counted import PlacesFunction
 from hupfast.bootloaders.files import read_file, replace_file
 from hupfast.durable import remove_durably
@@ -60,11 +60,8 @@ def factory(table: Table, slots: tuple[Slot, ...]) -> "Callable[[Path], SystemdB
     """kind "systemd-boot"."""
     directory = table.path("directory", "/boot/loader/entries")
     tries = table.number("tries", 3, least=1, most=9)
-    entries = table.table("entries")
-    names = {slot.name: entries.text(slot.name, pattern=r"[a-z0-9][a-z0-9._-]*") for slot in slots}
-    entries.finish()
-    if len(set(names.values())) != len(names):
-        raise table.fail("entries", "both slots have the same entry")
+    read = partial(Table.text, pattern=r"[a-z0-9][a-z0-9._-]*")
+    names = one_for_each(table, "entries", slots, read, "entry")
     return lambda root: SystemdBoot(
         root, partial(find_places, root, slots), directory=directory, tries=tries, names=names
     )
@@ -114,9 +111,7 @@ class SystemdBoot:
 
     def confirm(self) -> None:
         """Rename the counter of the trial away."""
-        trial = self.state().trial
-        if trial is None:
-            raise HupfastError(f"there is no trial in {self._directory} that could be confirmed")
+        trial = self.state().expect_trial(self._directory)
         # Not by a rename, as systemd-bless-boot does it: FAT would have neither name whole for a moment.
         target = self._directory / f"{self._names[trial]}.conf"
         replace_file(target, read_file(self._newest(trial).path))

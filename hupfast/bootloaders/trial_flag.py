@@ -128,10 +128,7 @@ class Once:
 
     def confirm(self) -> None:
         """Make the slot on trial the default."""
-        trial = self.state().trial
-        if trial is None:
-            raise HupfastError(f"there is no trial beside {self.where} that could be confirmed")
-        self.switch(trial, trial=False)
+        self.switch(self.state().expect_trial(self.where.parent), trial=False)
 
     def _is_flag_set(self) -> bool:
         """Whether the firmware has booted this system with the flag."""

@@ -99,10 +99,7 @@ class UEnv:
 
     def confirm(self) -> None:
         """Take the mark away."""
-        trial = self.state().trial
-        if trial is None:
-            raise HupfastError(f"there is no trial in {self._path} that could be confirmed")
-        self.switch(trial, trial=False)
+        self.switch(self.state().expect_trial(self._path), trial=False)
 
     def _variables(self) -> dict[str, str]:
         try:

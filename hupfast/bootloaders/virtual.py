@@ -77,10 +77,7 @@ class VirtualBootloader:
 
     def confirm(self) -> None:
         """Make the slot on trial the default."""
-        before = self.read()
-        if before.trial is None:
-            raise HupfastError(f"there is no trial in {self._path} that could be confirmed")
-        self.write(BootState(before.trial, None, 0, None))
+        self.write(BootState(self.read().expect_trial(self._path), None, 0, None))
 
     def read(self) -> BootState:
         """The state in the file. Raises: HupfastError when it is missing or makes no sense."""
