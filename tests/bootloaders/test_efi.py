@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from hupfast.bootloaders.efi import EfiBoot, factory
 from hupfast.efivars import GLOBAL, EfiVariables
 from hupfast.errors import HupfastError, Refused
 from hupfast.journal import State, Transaction
-from hupfast.profile import Table, load_profile
+from hupfast.profile import Table
 from hupfast.situation import judge
 from hupfast.slots import Place, Places, Slot
 
@@ -301,21 +302,15 @@ def test_entries_that_boot_the_other_ones_slot_are_an_error(firmware: Firmware) 
         firmware.bootloader.switch("b")
 
 
-def bootloader_table(folder: Path, text: str) -> Table:
-    """The [bootloader] of a profile."""
-    (folder / "p.toml").write_text(f"[bootloader]\n{text}")
-    return load_profile(folder / "p.toml").table("bootloader")
-
-
-def test_a_profile_names_the_entries(tmp_path: Path) -> None:
+def test_a_profile_names_the_entries(tmp_path: Path, bootloader_table: Callable[[str], Table]) -> None:
     """The directory is that of efivarfs, below the system root."""
     slots = (Slot("a", "", 2, "", ""), Slot("b", "", 3, "", ""))
-    table = bootloader_table(tmp_path, '[bootloader.entries]\na = "hup-a"\nb = "Hup B"\n')
+    table = bootloader_table('[bootloader.entries]\na = "hup-a"\nb = "Hup B"\n')
     bootloader = factory(table, slots)(tmp_path)
     table.finish()
     with pytest.raises(HupfastError, match=rf"in {tmp_path}/sys/firmware/efi/efivars, so"):
         bootloader.state()
     with pytest.raises(Refused, match=r"bootloader.entries: both slots have the same entry"):
-        factory(bootloader_table(tmp_path, '[bootloader.entries]\na = "x"\nb = "x"\n'), slots)
+        factory(bootloader_table('[bootloader.entries]\na = "x"\nb = "x"\n'), slots)
     with pytest.raises(Refused, match=r"bootloader.entries.b: this key is missing"):
-        factory(bootloader_table(tmp_path, '[bootloader.entries]\na = "x"\n'), slots)
+        factory(bootloader_table('[bootloader.entries]\na = "x"\n'), slots)

@@ -1,6 +1,7 @@
 """extlinux.conf with an entry for each slot: DEFAULT is switched, all else stays byte for byte."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from hupfast.bootloaders import BootState
 from hupfast.bootloaders.extlinux import Extlinux, factory
 from hupfast.errors import HupfastError, Refused
-from hupfast.profile import load_profile
+from hupfast.profile import Table
 from hupfast.slots import Place, Places, Slot
 
 TEXT = """TIMEOUT 30
@@ -84,9 +85,8 @@ def test_other_lines_stay(tmp_path_factory: pytest.TempPathFactory, lines: list[
     assert (folder / "extlinux.conf").read_bytes() == data
 
 
-def test_two_slots_with_one_label_are_refused(tmp_path: Path) -> None:
+def test_two_slots_with_one_label_are_refused(bootloader_table: Callable[[str], Table]) -> None:
     """The profile is wrong, and the line is told."""
-    (tmp_path / "board.toml").write_text('[bootloader.labels]\na = "x"\nb = "x"\n')
     slots = tuple(Slot(name, "", number, "", "", "/") for number, name in enumerate("ab", 2))
     with pytest.raises(Refused, match=re.escape("board.toml")):
-        factory(load_profile(tmp_path / "board.toml").table("bootloader"), slots)
+        factory(bootloader_table('[bootloader.labels]\na = "x"\nb = "x"\n'), slots)

@@ -16,7 +16,7 @@ from hupfast.bootloaders.trial_flag import scan
 from hupfast.bootloaders.tryboot import Tryboot, factory
 from hupfast.errors import HupfastError, Refused
 from hupfast.journal import State, Transaction
-from hupfast.profile import Table, load_profile
+from hupfast.profile import Table
 from hupfast.situation import judge
 from hupfast.slots import Place, Places, Slot
 
@@ -498,38 +498,32 @@ def test_autoboot_never_grows_beyond_what_the_firmware_reads(tmp_path: Path, pla
     assert board.file.read_text() == text
 
 
-def bootloader_table(folder: Path, text: str) -> Table:
-    """The [bootloader] of a profile."""
-    (folder / "p.toml").write_text(f"[bootloader]\n{text}")
-    return load_profile(folder / "p.toml").table("bootloader")
-
-
-def test_a_profile_of_one_boot_partition(tmp_path: Path) -> None:
+def test_a_profile_of_one_boot_partition(tmp_path: Path, bootloader_table: Callable[[str], Table]) -> None:
     """Each slot needs a prefix, which fits into a line."""
     slots = (Slot("a", "", 2, "a/", ""), Slot("b", "", 3, "b/", ""))
-    table = bootloader_table(tmp_path, 'root = "PARTUUID={partuuid}"\n')
+    table = bootloader_table('root = "PARTUUID={partuuid}"\n')
     bootloader = factory(table, slots)(tmp_path)
     table.finish()
     with pytest.raises(HupfastError, match=rf"{tmp_path}/boot/config.txt is missing"):
         bootloader.state()
     with pytest.raises(Refused, match="slot a has no boot_prefix"):
-        factory(bootloader_table(tmp_path, 'root = "{device}"\n'), (Slot("a", "", 2, "", ""), slots[1]))
+        factory(bootloader_table('root = "{device}"\n'), (Slot("a", "", 2, "", ""), slots[1]))
     with pytest.raises(Refused, match="too long"):
-        factory(bootloader_table(tmp_path, 'root = "{device}"\n'), (slots[0], Slot("b", "", 3, "b" * 70 + "/", "")))
+        factory(bootloader_table('root = "{device}"\n'), (slots[0], Slot("b", "", 3, "b" * 70 + "/", "")))
     with pytest.raises(Refused, match="root: 'sda' is not of the form"):
-        factory(bootloader_table(tmp_path, 'root = "sda"\n'), slots)
+        factory(bootloader_table('root = "sda"\n'), slots)
 
 
-def test_a_profile_of_two_boot_partitions(tmp_path: Path) -> None:
+def test_a_profile_of_two_boot_partitions(tmp_path: Path, bootloader_table: Callable[[str], Table]) -> None:
     """Each slot has its own."""
     slots = (Slot("a", "", 5, "", ""), Slot("b", "", 6, "", ""))
-    table = bootloader_table(tmp_path, "[bootloader.partitions]\na = 2\nb = 3\n")
+    table = bootloader_table("[bootloader.partitions]\na = 2\nb = 3\n")
     bootloader = autoboot_factory(table, slots)(tmp_path)
     table.finish()
     with pytest.raises(HupfastError, match=rf"{tmp_path}/bootsel/autoboot.txt is missing"):
         bootloader.state()
     with pytest.raises(Refused, match="both slots have the same boot partition"):
-        autoboot_factory(bootloader_table(tmp_path, "[bootloader.partitions]\na = 2\nb = 2\n"), slots)
+        autoboot_factory(bootloader_table("[bootloader.partitions]\na = 2\nb = 2\n"), slots)
 
 
 def test_filters_without_end_do_not_add_up() -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from streams import OLD
 
 from hupfast import virtual
 from hupfast.bundling import create_bundle
@@ -180,6 +181,19 @@ def new_board(factory_board: Path, shelf: Shelf, tmp_path: Path) -> Callable[[st
 def board(new_board: Callable[[str], VirtualBoard]) -> VirtualBoard:
     """A board with 1.0 in slot a, running and confirmed, and nothing in slot b."""
     return new_board("board")
+
+
+@pytest.fixture
+def empty(board: VirtualBoard) -> VirtualBoard:
+    """A board whose slot b holds nothing of the image."""
+    board.slot("b").write_bytes(OLD)
+    return board
+
+
+@pytest.fixture(scope="session")
+def data(shelf: Shelf) -> bytes:
+    """The bundle of 2.0, unsigned."""
+    return shelf.bundle("2.0").read_bytes()
 
 
 def copied(source: VirtualBoard, target: Path) -> VirtualBoard:

@@ -29,19 +29,6 @@ PLACES = (
 )
 
 
-@pytest.fixture(scope="module")
-def data(shelf: Any) -> bytes:
-    """The bundle of 2.0."""
-    return bytes(shelf.bundle("2.0").read_bytes())
-
-
-@pytest.fixture
-def empty(board: Board) -> Board:
-    """A board whose slot b holds nothing of the image."""
-    board.slot("b").write_bytes(OLD)
-    return board
-
-
 def place_of(data: bytes, name: str) -> int:
     """An offset in the bundle."""
     if name.isdigit():

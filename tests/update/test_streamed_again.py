@@ -24,19 +24,6 @@ BIG = 60_000
 """Frames that are this long are those of bytes which cannot be compressed."""
 
 
-@pytest.fixture(scope="module")
-def data(shelf: Any) -> bytes:
-    """The bundle of 2.0."""
-    return bytes(shelf.bundle("2.0").read_bytes())
-
-
-@pytest.fixture
-def empty(board: Board) -> Board:
-    """A board whose slot b holds nothing of the image."""
-    board.slot("b").write_bytes(OLD)
-    return board
-
-
 def cut_off(board: Board, server: Misbehaving, place: int) -> None:
     """An update whose server goes away before a byte of the file: exit 7."""
     server.behaviour = Behaviour(drop_at=place, times=-1)

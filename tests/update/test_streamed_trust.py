@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from anatomy import region
 from signer import make_pair, sign
-from streams import OLD, PATH, asked, command, contents, hasty
+from streams import PATH, asked, command, contents, hasty
 
 from certificates import PKI
 from hupfast.errors import Refused, SourceError, UsageError
@@ -24,19 +24,6 @@ Board = Any
 def pki(tmp_path_factory: pytest.TempPathFactory) -> PKI:
     """A CA that no system knows."""
     return PKI(tmp_path_factory.mktemp("pki") / "ca")
-
-
-@pytest.fixture(scope="module")
-def data(shelf: Any) -> bytes:
-    """The bundle of 2.0, unsigned."""
-    return bytes(shelf.bundle("2.0").read_bytes())
-
-
-@pytest.fixture
-def empty(board: Board) -> Board:
-    """A board whose slot b holds nothing of the image."""
-    board.slot("b").write_bytes(OLD)
-    return board
 
 
 def is_whole(board: Board) -> None:
