@@ -110,12 +110,7 @@ def rates(
                 [best[0]], [best[1] / scale.unit], "o", ms=11, mfc="none", mec=ink("ink"), mew=1.3, gid="best", zorder=5
             )
         _rate_axis(axes, top, scale)
-        if sizes:
-            _size_axis(axes, sizes)
-        else:
-            axes.set_xticks(range(len(labels)), labels)
-            axes.set_xlim(-0.4, len(labels) - 0.6)
-        axes.set_xlabel(xlabel)
+        _ways_axis(axes, labels, sizes, xlabel)
         _legend(figure, legend, len([line for line in lines if line.label]))
         return inline(figure, name, title)
 
@@ -180,12 +175,7 @@ def latencies(
         _time_ticks(axes, low, high, axes.yaxis.set_major_locator, axes.yaxis.set_major_formatter, axes.set_ylim)
         axes.yaxis.set_minor_locator(NullLocator())
         axes.set_ylabel("time of one operation")
-        if sizes:
-            _size_axis(axes, sizes)
-        else:
-            axes.set_xticks(range(len(labels)), labels)
-            axes.set_xlim(-0.4, len(labels) - 0.6)
-        axes.set_xlabel(xlabel)
+        _ways_axis(axes, labels, sizes, xlabel)
         _legend(figure, "", len(lines))
         return inline(figure, name, title)
 
@@ -286,6 +276,16 @@ def _rate_axis(axes: Axes, top: float, scale: Scale) -> None:
     axes.set_ylim(0, (top if top > 0 else scale.unit) / scale.unit * 1.06)
     axes.yaxis.set_major_locator(MaxNLocator(5))
     axes.set_ylabel(scale.label)
+
+
+def _ways_axis(axes: Axes, labels: Sequence[str], sizes: Sequence[int], xlabel: str) -> None:
+    """Sizes, to scale, or labels side by side."""
+    if sizes:
+        _size_axis(axes, sizes)
+    else:
+        axes.set_xticks(range(len(labels)), labels)
+        axes.set_xlim(-0.4, len(labels) - 0.6)
+    axes.set_xlabel(xlabel)
 
 
 def _size_axis(axes: Axes, sizes: Sequence[int]) -> None:
