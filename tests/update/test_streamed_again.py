@@ -158,12 +158,27 @@ def noted(board: Board, server: Misbehaving, monkeypatch: pytest.MonkeyPatch) ->
     return int(board.journal().state.transaction.durable)
 
 
+def believed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Of how many bytes each run of the engine is told that they are there, from now on."""
+    seen = []
+
+    class Watched(Run):
+        def __init__(self, *arguments: Any, trusted: int = 0, **options: Any) -> None:
+            seen.append(trusted)
+            super().__init__(*arguments, trusted=trusted, **options)
+
+    monkeypatch.setattr("hupfast.fetch.Run", Watched)
+    return seen
+
+
 def test_what_is_noted_as_durable_is_not_even_read(empty: Board, data: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next run goes on behind it."""
     with misbehaving({PATH: data}) as server:
         durable = noted(empty, server, monkeypatch)
         assert durable >= 20 << 16
+        runs = believed(monkeypatch)
         assert empty.update(server.url(PATH)).plan.durable == durable
+        assert runs == [durable]
         spans = [span for span in asked(server.requests, len(data)) if span[0] >= 2**16]
     for one in frames(data)[: durable >> 16]:
         assert one.end - one.start < BIG or overlap(spans, one.start, one.end) == 0

@@ -499,6 +499,25 @@ def test_a_run_that_was_cut_off_goes_on(board: Board, stop_at: str) -> None:
     assert board.boot().version == "2.0"
 
 
+def test_a_stream_that_comes_again_is_compared(board: Board, shelf: Any) -> None:
+    """It has to come whole, but what the slot holds of it is not written again."""
+
+    def stop(stage: str) -> None:
+        if stage == "boot":
+            raise KeyboardInterrupt
+
+    with subprocess.Popen(["cat", shelf.bundle("2.0")], stdout=subprocess.PIPE) as first:
+        assert first.stdout is not None
+        with pytest.raises(KeyboardInterrupt):
+            board.update(first.stdout.fileno(), on_stage=stop)
+    with subprocess.Popen(["cat", shelf.bundle("2.0")], stdout=subprocess.PIPE) as again:
+        assert again.stdout is not None
+        result = board.update(again.stdout.fileno())
+    assert result.plan.again
+    assert result.report.unchanged > result.report.image_size / 2
+    board.check_whole("b", "2.0")
+
+
 def test_what_the_slot_holds_is_looked_at_again(board: Board) -> None:
     """A slot that somebody wrote to since the run was cut off holds the bundle's image afterwards."""
 
