@@ -21,4 +21,12 @@ static inline struct timespec hup_clock_deadline(uint32_t timeout_ms)
     return (struct timespec){ .tv_sec = (time_t)(until / 1000000000u), .tv_nsec = (long)(until % 1000000000u) };
 }
 
+/* Milliseconds until `deadline`, rounded up, so that a wait does not end before it; 0 when it is over. */
+static inline uint32_t hup_clock_left_ms(uint64_t deadline)
+{
+    uint64_t now = hup_clock_ns();
+
+    return now < deadline ? (uint32_t)((deadline - now + 999999) / 1000000) : 0;
+}
+
 #endif

@@ -10,7 +10,7 @@
  *   - A function that can fail returns HUP_OK, or a negative hup_status and then has filled *error, which
  *     the caller owns and which may be NULL. Nothing prints, nothing exits, nothing is global.
  *   - Sizes and offsets are bytes, in uint64_t on every machine.
- *   - One writer may be used by two threads at once in this way only: one thread feeds it (acquire, commit,
+ *   - One writer may be used by two threads at once in this way only: one thread feeds it (acquire, commit, pull,
  *     read_fd, end), any thread may call wait, progress and cancel. close comes last, from one thread.
  *   - build_ffi.py gives all between the two cffi markers to cffi as it stands.
  */
@@ -139,7 +139,7 @@ typedef struct {
 
 /* The stages of a run, in the order in which bytes go through them. */
 typedef enum {
-    HUP_STAGE_READ = 0,   /* a descriptor into the input ring; the caller's waits for room, where it feeds the run */
+    HUP_STAGE_READ = 0,   /* into the input ring: from a descriptor, or by the caller between acquire and commit */
     HUP_STAGE_SURVEY = 1, /* looking for chunks on the target and in the older system */
     HUP_STAGE_DECODE = 2, /* input, checked, decompressed and digested; copies from the older system */
     HUP_STAGE_WRITE = 3,  /* blocks onto the target; their comparison with it, in HUP_MODE_VERIFY */
@@ -241,6 +241,16 @@ int hup_writer_next_range(hup_writer *writer, uint32_t timeout_ms, uint64_t *off
  * (UINT64_MAX: to its end). Then the input has ended. fd is borrowed until close. Returns at once. With HUP_SURVEY
  * the fd can seek, and no more of it is read than is needed. */
 int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *error);
+
+/* Move bytes from a socket or pipe into the input, on the calling thread, instead of acquire and commit: `length` at
+ * most, and for timeout_ms at most (below 2^31). *moved is how many came, whatever is returned.
+ *   HUP_OK        all of them, or the run needs no more
+ *   HUP_RUNNING   the time is over; or a signal came
+ *   HUP_E_SOURCE  fd has given no more, and error->sys_errno says why: ETIMEDOUT: there was room, and nothing came any
+ *                 more; ENODATA: it has ended. The run goes on, with another fd or with acquire.
+ * Other negative values are those of the run, as with acquire. */
+int hup_writer_pull(hup_writer *writer, int fd, uint64_t length, uint32_t timeout_ms, uint64_t *moved,
+                    hup_error *error);
 
 /* There is no more input. Returns at once. */
 int hup_writer_end(hup_writer *writer, hup_error *error);

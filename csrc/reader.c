@@ -164,6 +164,64 @@ static void *read_all(void *argument)
     return NULL;
 }
 
+/* Wait until fd can be read: 0, or ETIMEDOUT, EINTR, or ECANCELED when the run is over. */
+static int await(struct hup_run *run, int fd, uint64_t deadline)
+{
+    struct pollfd fds[2] = { { .fd = fd, .events = POLLIN }, { .fd = run->gate.wake_fd, .events = POLLIN } };
+    uint64_t since = hup_clock_ns();
+    int ready = poll(fds, 2, (int)hup_clock_left_ms(deadline)), number = errno;
+
+    hup_trace_add(&run->gate.trace, HUP_STAGE_READ, HUP_SPAN_INPUT, since, run->input.filled, 0);
+    if (ready < 0)
+        return number;
+    return ready == 0 ? ETIMEDOUT : fds[1].revents ? ECANCELED : 0;
+}
+
+/* Move what there is, `size` bytes at most. 0, or why nothing came: an errno, or ENODATA at the end. */
+static int pull_piece(struct hup_run *run, int fd, void *memory, size_t size, uint64_t deadline, size_t *got)
+{
+    int number = await(run, fd, deadline);
+
+    *got = 0;
+    if (number)
+        return number;
+    uint64_t since = hup_clock_ns();
+    ssize_t result = read(fd, memory, size);
+    if (result <= 0)
+        return result ? errno : ENODATA;
+    *got = (size_t)result;
+    hup_trace_add(&run->gate.trace, HUP_STAGE_READ, HUP_SPAN_BUSY, since, run->input.filled, *got);
+    return 0;
+}
+
+int hup_reader_pull(struct hup_run *run, int fd, uint64_t length, uint32_t timeout_ms, uint64_t *moved,
+                    hup_error *error)
+{
+    uint64_t deadline = hup_clock_ns() + (uint64_t)timeout_ms * 1000000;
+    void *memory;
+    size_t size, got;
+
+    *moved = 0;
+    while (*moved < length) {
+        int status = hup_input_acquire(&run->input, hup_clock_left_ms(deadline), &memory, &size, error);
+        if (status || !size)
+            return status;
+        if (size > length - *moved)
+            size = (size_t)(length - *moved);
+        int number = pull_piece(run, fd, memory, size, deadline, &got);
+        *moved += got;
+        status = hup_input_commit(&run->input, got, error);
+        if (status)
+            return status;
+        if (number == EINTR || (got && *moved < length && !hup_clock_left_ms(deadline)))
+            return HUP_RUNNING;
+        if (number && number != EAGAIN && number != ECANCELED) /* of the latter the next acquire tells the reason */
+            return hup_fail_errno(error, HUP_E_SOURCE, number, run->input.filled, size,
+                                  "reading the image at %" PRIu64 " failed", run->input.filled);
+    }
+    return HUP_OK;
+}
+
 int hup_reader_start(struct hup_reader *reader, struct hup_run *run, int fd, uint64_t length, hup_error *error)
 {
     *reader = (struct hup_reader){ .run = run, .fd = fd, .length = length };

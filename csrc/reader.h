@@ -15,4 +15,8 @@ struct hup_reader {
  * run has ended. */
 int hup_reader_start(struct hup_reader *reader, struct hup_run *run, int fd, uint64_t length, hup_error *error);
 
+/* See hup_writer_pull. */
+int hup_reader_pull(struct hup_run *run, int fd, uint64_t length, uint32_t timeout_ms, uint64_t *moved,
+                    hup_error *error);
+
 #endif

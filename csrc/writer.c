@@ -18,8 +18,21 @@ struct hup_writer {
     pthread_cond_t finished;
     bool is_finished; /* under the gate's lock, as is the next */
     int status;
-    bool reading; /* the reader thread was started */
+    bool reading;         /* the reader thread was started */
+    bool fed;             /* the caller feeds it */
+    uint64_t acquired_ns; /* when it got memory for that */
 };
+
+/* The caller's thread does the work of a stage. */
+static struct hup_trace *feeder(hup_writer *writer)
+{
+    struct hup_trace *trace = &writer->run.gate.trace;
+
+    if (!writer->fed)
+        hup_trace_thread(trace, HUP_STAGE_READ);
+    writer->fed = true;
+    return trace;
+}
 
 int hup_run_thread(pthread_t *thread, void *(*function)(void *), void *argument, hup_error *error)
 {
@@ -163,12 +176,17 @@ int hup_writer_open(const hup_config *config, hup_writer **writer, hup_error *er
 
 int hup_writer_acquire(hup_writer *writer, uint32_t timeout_ms, void **memory, size_t *size, hup_error *error)
 {
-    return hup_input_acquire(&writer->run.input, timeout_ms, memory, size, error);
+    int status = hup_input_acquire(&writer->run.input, timeout_ms, memory, size, error);
+    writer->acquired_ns = hup_clock_ns();
+    return status;
 }
 
 int hup_writer_commit(hup_writer *writer, size_t used, hup_error *error)
 {
-    return hup_input_commit(&writer->run.input, used, error);
+    struct hup_run *run = &writer->run;
+
+    hup_trace_add(feeder(writer), HUP_STAGE_READ, HUP_SPAN_BUSY, writer->acquired_ns, run->input.filled, used);
+    return hup_input_commit(&run->input, used, error);
 }
 
 int hup_writer_next_range(hup_writer *writer, uint32_t timeout_ms, uint64_t *offset, uint64_t *length, hup_error *error)
@@ -185,6 +203,12 @@ int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *e
     int status = hup_reader_start(&writer->reader, &writer->run, fd, length, error);
     writer->reading = status == HUP_OK;
     return status;
+}
+
+int hup_writer_pull(hup_writer *writer, int fd, uint64_t length, uint32_t timeout_ms, uint64_t *moved, hup_error *error)
+{
+    feeder(writer);
+    return hup_reader_pull(&writer->run, fd, length, timeout_ms, moved, error);
 }
 
 int hup_writer_end(hup_writer *writer, hup_error *error)

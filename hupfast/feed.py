@@ -1,8 +1,8 @@
 """
 Moving an image from its source into a run of the engine, and waiting for the end of the run.
 
-Where C can read a descriptor it does; else the source fills the engine's own memory, piece by piece. All waiting
-is done in short steps, between which Ctrl-C and the caller's progress function are heard.
+Where C can read a descriptor or a socket it does; else the source fills the engine's own memory, piece by piece. All
+waiting is done in short steps, between which Ctrl-C and the caller's progress function are heard.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hupfast.errors import DataError, SourceError
-from hupfast.run import Progress, Run
+from hupfast.run import Progress, Pulled, Run
 
 if TYPE_CHECKING:
     from hupfast.source import Source
@@ -22,6 +22,7 @@ ProgressFunction = Callable[[Progress], None]
 """Called about ten times a second on the calling thread; what it raises stops the run and comes out."""
 
 _TICK = 0.1
+_MUCH = 2**30
 
 
 def checking(progress: ProgressFunction | None) -> ProgressFunction | None:
@@ -68,12 +69,9 @@ def feed_missing(run: Run, stream: Source, head: int, progress: ProgressFunction
         if stream.size is not None and offset + length > stream.size:
             raise DataError(f"{stream.name} has {stream.size} bytes, and fewer than its chunk table tells of")
         stream.seek(offset, max(offset + length, head))
-        while length and (room := _room(run, progress)):
-            with room[:length] as piece:
-                got = stream.readinto(piece)
+        while length and (got := _move(run, stream, length, progress)) is not None:
             if not got:
                 raise SourceError(f"{stream.name} ended {length} bytes early; run the same command again")
-            run.commit(got)
             length -= got
             if time.monotonic() - told >= _TICK:
                 told = time.monotonic()
@@ -97,15 +95,34 @@ def feed(run: Run, stream: Source, progress: ProgressFunction | None) -> None:
         run.read_fd(fd, None if stream.size is None else stream.size - stream.taken)
         return
     told = time.monotonic()
-    while room := _room(run, progress):
-        got = stream.readinto(room)
-        run.commit(got)
+    while (got := _move(run, stream, _MUCH, progress)) is not None:
         if not got:
             run.end()
             break
         if progress is not None and time.monotonic() - told >= _TICK:
             told = time.monotonic()
             progress(run.progress())
+
+
+def _move(run: Run, stream: Source, most: int, progress: ProgressFunction | None) -> int | None:
+    """Some of the next bytes, `most` at most: how many, 0 at the end of the stream; None when the run needs no more."""
+
+    def take(fd: int, size: int) -> Pulled:
+        return run.pull(fd, size, _TICK)
+
+    while (pulled := stream.pull(take, most)) is not None:
+        if pulled.moved:
+            return pulled.moved
+        if not pulled.wanted:
+            return None
+        _tell(run, progress)
+    room = _room(run, progress)
+    if not room:
+        return None
+    with room[:most] as piece:
+        got = stream.readinto(piece)
+    run.commit(got)
+    return got
 
 
 def _room(run: Run, progress: ProgressFunction | None) -> memoryview:

@@ -10,7 +10,7 @@ import os
 from _thread import allocate_lock
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hupfast._engine import ffi, lib
 from hupfast.engine import FORMATS, MEMORY_DEFAULT, UNKNOWN, check, new_error
@@ -64,6 +64,18 @@ class Progress:
     total: int | None
     bytes_in: int
     durable: int = 0
+
+
+class Pulled(NamedTuple):
+    """
+    What Run.pull has done. moved: bytes. wanted: the run may need more.
+
+    problem: the errno of why the descriptor gave no more: ETIMEDOUT when nothing came any more, ENODATA at its end.
+    """
+
+    moved: int
+    wanted: bool = True
+    problem: int | None = None
 
 
 class Run:
@@ -183,6 +195,18 @@ class Run:
         """Let the engine read `length` bytes (None: all) from fd, which stays open until the run is closed."""
         error = new_error()
         check(lib.hup_writer_read_fd(self._live(), fd, UNKNOWN if length is None else length, error), error)
+
+    def pull(self, fd: int, length: int, timeout: float) -> Pulled:
+        """
+        Move bytes from a socket or pipe into the input, instead of acquire and commit: `length` at most, and for
+        `timeout` seconds at most.
+        """
+        moved, error = ffi.new("uint64_t *"), new_error()
+        status = lib.hup_writer_pull(self._live(), fd, length, int(timeout * 1000), moved, error)
+        if status == lib.HUP_E_SOURCE and error.sys_errno:
+            return Pulled(moved[0], problem=error.sys_errno)
+        check(status, error)
+        return Pulled(moved[0], wanted=status == lib.HUP_RUNNING or moved[0] == length)
 
     def next_range(self, timeout: float) -> tuple[int, int] | None:
         """

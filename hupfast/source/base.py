@@ -7,7 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 from hupfast.errors import UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
+
+    from hupfast.run import Pulled
+
+    Take = Callable[[int, int], Pulled]
 
 
 class BinaryFile(Protocol):
@@ -91,6 +96,19 @@ class Source:
         self.taken += got
         return got
 
+    def pull(self, take: Take, size: int) -> Pulled | None:
+        """
+        Let C take up to `size` of the next bytes from a socket: take(fd, bytes) does it once, and says what came of it.
+
+        None when readinto must do, for the next bytes at least. Nothing may have moved: then ask again.
+        Raises what readinto does.
+        """
+        size = self._within(size)
+        pulled = None if self._peeked or not size else self._pull(take, size)
+        if pulled is not None:
+            self.taken += pulled.moved
+        return pulled
+
     def rewind(self) -> None:
         """Start again from the first byte. Raises UsageError when the source is not seekable."""
         self.seek(0)
@@ -120,6 +138,10 @@ class Source:
     def _read(self, buffer: memoryview) -> int:
         """Read on behind what was peeked. Never asked for bytes behind the end that seek has set."""
         raise NotImplementedError
+
+    def _pull(self, take: Take, size: int) -> Pulled | None:
+        """As pull, behind what was peeked, and never for bytes behind the end that seek has set."""
+        return None
 
     def _moved(self) -> None:
         """seek has changed `taken`, and has dropped what was peeked and is not next any more."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import TYPE_CHECKING
 
 from hupfast.errors import DataError, SourceError, UsageError
 from hupfast.source.base import BinaryFile, Source
+
+if TYPE_CHECKING:
+    from hupfast.run import Pulled
+    from hupfast.source.base import Take
 
 # Page cache behind the reader is given back in steps of this size: smaller ones free next to nothing.
 _DROP_STEP = 4 * 2**20
@@ -176,6 +181,10 @@ class PartSource(Source):
         if not got:
             raise cut_short(self.name, self.taken, self._length)
         return got
+
+    def _pull(self, take: Take, size: int) -> Pulled | None:
+        left = self._length - self.taken
+        return self._whole.pull(take, min(size, left)) if left > 0 else None
 
     def _moved(self) -> None:
         end = self._length if self._end is None else min(self._end, self._length)

@@ -17,6 +17,8 @@ from hupfast.source.base import Source
 from hupfast.source.remote import HttpSource
 
 if TYPE_CHECKING:
+    from hupfast.run import Pulled
+    from hupfast.source.base import Take
     from hupfast.source.transport import Transport
 
 _SCRATCH = 64 * 1024
@@ -85,21 +87,30 @@ class OciSource(Source):
         self._position += got
         return got
 
+    def _pull(self, take: Take, size: int) -> Pulled | None:
+        found = self.tar.at(self._position)
+        if not isinstance(found, tuple):
+            return None
+        blob, left = self._at(*found)
+        pulled = blob.pull(take, min(size, left))
+        self._position += 0 if pulled is None else pulled.moved
+        return pulled
+
     def _read_blob(self, index: int, offset: int, buffer: memoryview) -> int:
         layer = self.tar.layers[index]
-        end = layer.size if self._end is None else min(layer.size, self._end - self.tar.data(index))
-        blob = self._at(index, offset, end)
-        got = blob.readinto(buffer[: end - offset])
+        blob, left = self._at(index, offset)
+        got = blob.readinto(buffer[:left])
         if not got:
             raise DataError(f"{self.name}: the blob of {layer.name} ends after {offset} of {layer.size} bytes")
         return got
 
-    def _at(self, index: int, offset: int, end: int) -> HttpSource:
-        """The blob of a layer, with its next byte at `offset`, and none wanted from `end` on."""
+    def _at(self, index: int, offset: int) -> tuple[HttpSource, int]:
+        """The blob of a layer, with its next byte at `offset`, and how many bytes are wanted of it from there on."""
+        layer = self.tar.layers[index]
+        end = layer.size if self._end is None else min(layer.size, self._end - self.tar.data(index))
         blob = self._blob[1] if self._blob is not None and self._blob[0] == index else None
         if blob is None or not (blob.seekable or blob.taken <= offset):
             self._close_blob()
-            layer = self.tar.layers[index]
             blob = HttpSource(
                 self._registry.blob_url(layer.digest),
                 client=self._registry.client,
@@ -113,7 +124,7 @@ class OciSource(Source):
             scratch = memoryview(bytearray(min(_SCRATCH, offset - blob.taken)))
             while blob.taken < offset and blob.readinto(scratch[: offset - blob.taken]):
                 pass
-        return blob
+        return blob, end - offset
 
     def _close_blob(self) -> None:
         if self._blob is not None:

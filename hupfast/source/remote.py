@@ -16,7 +16,7 @@ Bytes go from the socket into the memory that the caller gives. A body that the 
 from __future__ import annotations
 
 import re
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from hupfast.errors import SourceError
 from hupfast.source.address import one_line, public_name
@@ -25,6 +25,10 @@ from hupfast.source.http import HttpClient, HttpResponse
 from hupfast.source.response import KEEP
 from hupfast.source.retry import Attempts, Temporary
 from hupfast.source.transport import Transport
+
+if TYPE_CHECKING:
+    from hupfast.run import Pulled
+    from hupfast.source.base import Take
 
 __all__ = ["HttpSource", "public_name"]
 
@@ -112,7 +116,7 @@ class HttpSource(Source):
 
     def _read(self, buffer: memoryview) -> int:
         position = self.taken + len(self._peeked)
-        stop = self.size if self._end is None or self.size is None else min(self._end, self.size)
+        stop = self._stop()
         room = buffer if stop is None else buffer[: max(stop - position, 0)]
         while room:
             try:
@@ -120,17 +124,10 @@ class HttpSource(Source):
                 if not got and position == self._first and self._ranges and stop is not None:
                     raise Temporary(f"cannot read {self.name}: the server answered with no bytes at all")
             except Temporary as error:
-                self._let_go(keep=False)
-                self._address = self._url
-                if not self._version.is_known:
-                    raise SourceError(f"{error}; it cannot go on from there, run the same command again") from error
-                self._attempts.failed(error)
+                self._broke(error)
                 continue
-            self._here += got
-            self.fetched += got
-            if got:
-                self._attempts.progress()
-            elif stop is not None:
+            self._took(got)
+            if not got and stop is not None:
                 self._let_go(keep=True)
                 if not self._ranges:
                     raise SourceError(f"{self.name} ended on the server after {position} of {self.size} bytes")
@@ -138,13 +135,47 @@ class HttpSource(Source):
             return got
         return 0
 
+    def _pull(self, take: Take, size: int) -> Pulled | None:
+        stop = self._stop()
+        response = self._response
+        if response is None or self._here != self.taken or not self._reaches(self.taken, stop):
+            return None
+        try:
+            pulled = response.pull(take, size if stop is None else min(size, max(stop - self.taken, 0)))
+        except Temporary as error:
+            self._broke(error)
+            return None
+        self._took(0 if pulled is None else pulled.moved)
+        return pulled
+
+    def _stop(self) -> int | None:
+        """Where what is wanted ends, None: with the answer."""
+        return self.size if self._end is None or self.size is None else min(self._end, self.size)
+
+    def _took(self, size: int) -> None:
+        self._here += size
+        self.fetched += size
+        if size:
+            self._attempts.progress()
+
+    def _broke(self, error: Temporary) -> None:
+        """An answer broke off: wait, so that the rest is asked for next. Raises SourceError when that is no use."""
+        self._let_go(keep=False)
+        self._address = self._url
+        if not self._version.is_known:
+            raise SourceError(f"{error}; it cannot go on from there, run the same command again") from error
+        self._attempts.failed(error)
+
+    def _reaches(self, position: int, stop: int | None) -> bool:
+        """Has the response, if it is read to its end, the bytes from `position` to `stop`?"""
+        until = self._until
+        return until is None or (stop is not None and stop <= until) or (self._end is None and position < until)
+
     def _response_at(self, position: int, stop: int | None) -> HttpResponse:
         """An answer whose next byte is the one at `position`, and which has the bytes up to `stop`."""
-        response = self._response
-        if response is not None:
-            until = self._until
-            enough = until is None or (stop is not None and stop <= until) or (self._end is None and position < until)
-            if not (enough and 0 <= position - self._here <= (KEEP if self._ranges else position)):
+        if self._response is not None:
+            ahead = position - self._here
+            if not (self._reaches(position, stop) and 0 <= ahead <= (KEEP if self._ranges else position)):
                 self._let_go(keep=True)
         if self._response is None:
             self._ask(position, stop)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import os
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,12 +21,14 @@ from hupfast.source.wire import Response
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from hupfast.run import Pulled
+    from hupfast.source.base import Take
+
 KEEP = 2**16
 """Bytes of a body that are read and thrown away rather than a connection with them."""
 
 _PIECE = 2**20
-# So much may have been read along with the head. Reads behind it go past that buffer.
-_BUFFERED = 8192
+_SMALL_PIECE = 2**13
 _PASSING = (408, 425, 429, 500, 502, 503, 504)
 
 
@@ -61,9 +66,9 @@ class HttpResponse:
         self._pace = pace
         self._done: Callable[[bool], None] | None = done
         self._left = raw.length
-        self._buffered = _BUFFERED
-        if raw.length == 0:
-            self._finish(again=True)
+        self._ahead = memoryview(b"" if raw.chunked else raw.take_buffered())
+        self._silent = 0.0  # seconds that pull has waited for nothing
+        self._took(0)
 
     def readinto(self, buffer: memoryview) -> int:
         """
@@ -83,15 +88,53 @@ class HttpResponse:
             self.abandon()
             raise
         self._pace.took(got)
-        if self._left is not None:
-            self._left -= got
-        if self._left == 0 or (not got and self._left is None):
+        if not got and self._left is None:
             self._finish(again=True)
         elif not got:
-            self.abandon()
-            taken, length = (self.length or 0) - (self._left or 0), self.length
-            raise Temporary(f"{self._doing}: the connection ended after {taken} of {length} bytes")
+            raise self._cut_off()
+        self._took(got)
         return got
+
+    def pull(self, take: Take, size: int) -> Pulled | None:
+        """
+        Let C take up to `size` bytes from the socket, once. None: only readinto will do.
+
+        Raises what readinto does.
+        """
+        fd = None if self._ahead or self._pace.piece else self._raw.plain_fd
+        if not self._left or self._done is None or fd is None:
+            return None
+        since = time.monotonic()
+        try:
+            pulled = take(fd, min(size, self._left))
+        except BaseException:
+            self.abandon()
+            raise
+        self._took(pulled.moved)
+        if pulled.moved or pulled.problem is None:
+            self._silent = 0.0  # if it has failed behind these bytes, it does so again
+        elif pulled.problem == errno.ENODATA:
+            raise self._cut_off()
+        elif pulled.problem != errno.ETIMEDOUT:
+            self.abandon()
+            raise explained(OSError(pulled.problem, os.strerror(pulled.problem)), self._doing, self._transport)
+        else:
+            self._silent += time.monotonic() - since
+            if self._silent >= self._transport.stall_timeout:
+                self.abandon()
+                raise explained(TimeoutError(), self._doing, self._transport)
+        return pulled
+
+    def _took(self, size: int) -> None:
+        if self._left is not None:
+            self._left -= size
+            if not self._left:
+                self._finish(again=not self._ahead)  # or the server has sent more than it had announced
+
+    def _cut_off(self) -> Temporary:
+        self.abandon()
+        taken = (self.length or 0) - (self._left or 0)
+        return Temporary(f"{self._doing}: the connection ended after {taken} of {self.length} bytes")
 
     def read_all(self, limit: int) -> bytes:
         """The whole body. Raises SourceError when it has more than `limit` bytes, and what readinto raises."""
@@ -134,7 +177,7 @@ class HttpResponse:
         """
         thrown = 0
         if self._done is not None and self._left is not None and self._left <= KEEP:
-            scratch = memoryview(bytearray(min(self._left, _BUFFERED)))
+            scratch = memoryview(bytearray(min(self._left, _SMALL_PIECE)))
             try:
                 while got := self.readinto(scratch):
                     thrown += got
@@ -159,13 +202,11 @@ class HttpResponse:
         """One read of the socket, into room. (readinto of http.client fills it, and loses all when it fails.)"""
         raw = self._raw
         if raw.chunked:
-            data = raw.read_chunked(min(len(room), _BUFFERED))
-        elif self._buffered:
-            asked = min(len(room), self._buffered)
-            data = raw.fp.read1(asked)
-            self._buffered = self._buffered - asked if len(data) == asked else 0
+            data = memoryview(raw.read_chunked(min(len(room), _SMALL_PIECE)))
+        elif self._ahead:
+            data, self._ahead = self._ahead[: len(room)], self._ahead[len(room) :]
         else:
-            return raw.fp.readinto1(room)
+            return raw.receive(room)
         room[: len(data)] = data
         return len(data)
 

@@ -50,11 +50,22 @@ class _Raw(io.RawIOBase):
         self._patience = sock.gettimeout()
         self._end: float | None = None
         self._have = 0
+        self._held = False
 
     def readable(self) -> bool:
         return True
 
+    @property
+    def plain_fd(self) -> int | None:
+        return self._sock.fileno() if type(self._sock) is socket.socket else None
+
+    def hold(self, held: bool) -> None:
+        """While held, it has nothing to give, as a socket that must not wait."""
+        self._held = held
+
     def readinto(self, buffer: WriteableBuffer) -> int | None:
+        if self._held:
+            return None
         if self._end is None:
             return self._file.readinto(buffer)
         if self._have > LIMIT:
@@ -111,6 +122,24 @@ class Response(http.client.HTTPResponse):
     def begin(self) -> None:
         super().begin()
         self._raw.loose()
+
+    def take_buffered(self) -> bytes:
+        """What was read along with the head. From then on, all of the body comes by receive, and from plain_fd."""
+        self._raw.hold(True)
+        rest = b""
+        while piece := self.fp.read1():  # until there is no more in the buffer: the socket gives nothing
+            rest += piece
+        self._raw.hold(False)
+        return rest
+
+    def receive(self, room: memoryview) -> int:
+        """What has come, into room; 0 at the end. Raises OSError."""
+        return self._raw.readinto(room) or 0
+
+    @property
+    def plain_fd(self) -> int | None:
+        """The descriptor whose bytes are those of the body; None with TLS."""
+        return self._raw.plain_fd
 
     def read_chunked(self, size: int) -> bytes:
         """
