@@ -94,6 +94,7 @@ def main(ctx: click.Context, version: bool) -> None:
 
 def run() -> NoReturn:
     """The program `hupfast`. SIGTERM and SIGHUP end it as Ctrl-C does: cleanly."""
+    import gc
     import signal
 
     def interrupt(number: int, frame: object) -> NoReturn:
@@ -102,7 +103,10 @@ def run() -> NoReturn:
     for number in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) == signal.SIG_DFL:  # nohup makes it SIG_IGN
             signal.signal(number, interrupt)
-    main.main()
+    try:
+        main.main()
+    finally:
+        gc.freeze()  # the memory goes with the process: to look for cycles in it first takes longer than an import
 
 
 def _ended(call: Callable[[], object], *, as_json: bool) -> int:
