@@ -39,6 +39,7 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     add("--size", type=int, metavar="MIB", help="of the image (1024; with --quick 16)")
     add("--rounds", type=int, metavar="N", help="on the fast device (5; with --quick 1)")
     add("--card-rounds", type=int, metavar="N", help="on the card (3; with --quick 1)")
+    add("--stream-rounds", type=int, metavar="N", help="from a file and over http (11; with --quick 1)")
     add("--only", metavar="NAME,...", help="only contenders whose name starts with one of these")
     add(
         "--card",
@@ -62,7 +63,9 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     options.size = options.size or (16 if options.quick else 1024)
     options.rounds = options.rounds or (1 if options.quick else 5)
     options.card_rounds = options.card_rounds or (1 if options.quick else 3)
-    if min(options.size - 15, options.rounds, options.card_rounds, options.card_rate) <= 0:
+    options.stream_rounds = options.stream_rounds or (1 if options.quick else 11)
+    counts = (options.rounds, options.card_rounds, options.stream_rounds)
+    if min(options.size - 15, *counts, options.card_rate) <= 0:
         parser.error("the size is at least 16 MiB, rounds and rate are above 0")
     return options
 
@@ -148,7 +151,7 @@ def measure_streams(
     with _working_folder(options.dir) as folder:
         if any(each.where == STREAM for each in able):
             with device.fast(folder, size, STREAM) as fast:
-                _both(runner, fast, able, options.rounds)
+                _both(runner, fast, able, options.stream_rounds)
         if any(each.where == BOARD for each in able):
             with board(folder, size) as virtual:
                 _both(runner, virtual, able, options.rounds)

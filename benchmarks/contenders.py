@@ -98,11 +98,10 @@ def contenders(
     images: Images, program: Path | None, absent: str, others: Sequence[Contender], *, no_groups: str | None = None
 ) -> list[Contender]:
     """
-    Everybody, in the order of one round; also in memory groups of 40 MiB (hupfast) and 32 MiB (all).
+    Everybody, in the order of the tables; also in memory groups of 40 MiB (hupfast) and 32 MiB (all).
 
     others: those that hupfast is compared with (peers.py).
     absent: why there is no hupfast, if there is none. no_groups: why there are no memory groups, likewise.
-    The read probe comes right after a run of hupfast, so that it reads the slot as read-back found it.
     """
 
     def decode(_: Target, __: Pattern) -> Stages:

@@ -2,13 +2,14 @@
 
 import json
 import os
+import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from benchmarks.cgroup import Hierarchy
-from benchmarks.contenders import Contender, Pattern
+from benchmarks.contenders import PROBE_READ, Contender, Pattern
 from benchmarks.device import Counters, Target
 from benchmarks.images import Images
 from benchmarks.measure import Usage, measure
@@ -72,6 +73,22 @@ def failure_of(usage: Usage, good: int = 0) -> str:
     return ""
 
 
+def order(contenders: Sequence[Contender], number: int) -> list[Contender]:
+    """
+    Who runs after whom in round `number`: another order each time, for whoever comes behind a heavy writer is slower.
+
+    The read probe comes right after a run of hupfast, so that it reads what read-back found.
+    """
+    dice = random.Random(number)
+    mixed = dice.sample(contenders, len(contenders))
+    probes = [each for each in mixed if each.name == PROBE_READ]
+    writers = [each for each in mixed if each.is_hupfast and each.checked]
+    if probes and writers:
+        mixed.remove(probes[0])
+        mixed.insert(mixed.index(dice.choice(writers)) + 1, probes[0])
+    return mixed
+
+
 class Rounds:
     """
     Runs contenders on one device, and keeps what came out in `samples`.
@@ -91,7 +108,7 @@ class Rounds:
         """Everybody, `rounds` times. Who failed once is not asked again."""
         failed: set[str] = set()
         for number in range(rounds):
-            for contender in contenders:
+            for contender in order(contenders, number):
                 if contender.name in failed:
                     continue
                 sample = self._once(device, contender, number, cold)
