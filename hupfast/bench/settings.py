@@ -50,6 +50,22 @@ def saved_settings(target: str, root: str = "/", state: str | None = None) -> Wr
     return next((settings for settings in found if settings), None)
 
 
+def check_settings(root: str = "/", state: str | None = None) -> None:
+    """
+    Look whether settings could be saved; nothing is made yet. root, state: as of save_settings.
+
+    Raises: Refused.
+    """
+    from hupfast.errors import Refused
+
+    for place in dict.fromkeys((state or STATE, STATE)):
+        wanted = folder = below(root, place)
+        while not os.path.lexists(folder) and os.path.dirname(folder) != folder:
+            folder = os.path.dirname(folder)
+        if not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK, effective_ids=True):
+            raise Refused(f"--save needs the directory {wanted}, and nothing can be made in {folder}: run as root")
+
+
 def save_settings(settings: WriteSettings, root: str = "/", state: str | None = None) -> str:
     """
     Note settings, durably, in place of older ones of the same medium; returns the path of the file.

@@ -104,7 +104,7 @@ def run(
         _check_output(output)
     profile, state = _profile(board, root)
     if save:
-        _check_medium(target, root)
+        _check_saving(target, root, state)
     if not os.path.isdir(target):
         ask(_question(target, used), yes=yes)
     with _telling(quiet) as tell:
@@ -117,36 +117,34 @@ def run(
             raise Cancelled(f"interrupted: there is no result, and {lost}") from None
     if output is not None:
         _write(document, output)
-    _show(document, as_json, quiet)
-    if save:
-        path = _save(document, target, root, state)
-        if not quiet and not as_json:
-            say(f"saved in {path}: hupfast write takes these settings for this medium")
-
-
-def _show(document: Document, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        print_json({"ok": True, "exit_code": 0, **document.as_dict()})
-    elif not quiet:
+    silent = quiet or as_json
+    if not silent:
         from hupfast.cli.bench_tables import show_document
 
         show_document(document)
+    if save:
+        _save(document, target, root, state, silent)
+    if as_json:  # the last of all: an error that comes before is the only document then
+        print_json({"ok": True, "exit_code": 0, **document.as_dict()})
 
 
 def _check_output(path: str) -> None:
     """Not after two minutes, but now."""
     folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path) or not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
+    special = os.path.exists(path) and not os.path.isfile(path)  # a file would take its place: /dev/null's too
+    if special or not os.path.isdir(folder) or not os.access(folder, os.W_OK | os.X_OK):
         raise click.UsageError(f"{path} cannot be made: name a file in a folder that you may write to")
 
 
-def _check_medium(target: str, root: str) -> None:
+def _check_saving(target: str, root: str, state: str | None) -> None:
+    from hupfast.bench.settings import check_settings
     from hupfast.bench.storage import find_medium
 
     if find_medium(target, root).key is None:
         raise Refused(
             f"the medium of {target} has neither CID, serial number nor model: --save could not know it again"
         )
+    check_settings(root, state)
 
 
 def _profile(board: str | None, root: str) -> tuple[str | None, str | None]:
@@ -203,7 +201,7 @@ def _write(document: Document, path: str) -> None:
     write_chunks(Path(path), iter([json.dumps(document.as_dict()).encode() + b"\n"]))
 
 
-def _save(document: Document, target: str, root: str, state: str | None) -> str:
+def _save(document: Document, target: str, root: str, state: str | None, silent: bool) -> None:
     from hupfast.bench.settings import STATE, WriteSettings, save_settings
     from hupfast.bench.storage import find_medium
 
@@ -214,4 +212,5 @@ def _save(document: Document, target: str, root: str, state: str | None) -> str:
     path = save_settings(settings, root, state)
     if state is not None and state != STATE:  # `hupfast write` knows no board, and looks here
         save_settings(settings, root)
-    return path
+    if not silent:
+        say(f"saved in {path}: hupfast write takes these settings for this medium")

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -112,6 +113,15 @@ def test_wrong_input(tmp_path, monkeypatch, argv, code, words):
     assert words in done.stderr
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="devices need root")
+def test_output_is_a_file(tmp_path):
+    """A device is never replaced by the result, and that is told before anything is measured."""
+    os.mknod(tmp_path / "null", 0o600 | stat.S_IFCHR, os.makedev(1, 3))
+    done = run(tmp_path, *QUICK, "-o", tmp_path / "null")
+    assert (done.exit_code, "cannot be made" in done.stderr) == (2, True)
+    assert stat.S_ISCHR((tmp_path / "null").stat().st_mode)
+
+
 def test_error_as_json(tmp_path):
     """With --json, an error is a document too."""
     done = run(tmp_path / "none", "--json")
@@ -165,6 +175,25 @@ def test_saved_settings_are_used(device, image, tmp_path, monkeypatch):
     assert (report["block"], report["depth"]) == (131072, 2)
     assert "measured" not in told
     assert write("-q")[1] == ""
+
+
+def test_settings_need_a_place(device, tmp_path, monkeypatch):
+    """Where settings could not be saved, that is told at once, and with --json in one document."""
+    (tmp_path / "state").write_text("no directory")
+    monkeypatch.setattr(settings, "STATE", str(tmp_path / "state"))
+    monkeypatch.setattr("hupfast.bench.measure.move", None)
+    done = run(device, *QUICK, "--yes", "--save", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["kind"]) == (4, "Refused")
+    assert "--save needs the directory" in done.stdout
+
+
+def test_failed_save_is_one_document(device, tmp_path, monkeypatch):
+    """When saving fails in the end all the same, --json still prints one document, which says so."""
+    monkeypatch.setattr(settings, "STATE", str(tmp_path / "state"))
+    monkeypatch.setattr(settings, "check_settings", lambda root, state: None)
+    (tmp_path / "state").write_text("no directory")
+    done = run(device, *QUICK, "--yes", "--save", "--json")
+    assert json.loads(done.stdout)["exit_code"] == done.exit_code == 1
 
 
 def test_settings_need_a_name(tmp_path, monkeypatch):
