@@ -53,11 +53,16 @@ def report_page(documents: Sequence[Document], files: Sequence[str]) -> str:
 
 
 def write_page(page: str, out: Path) -> None:
-    """Put it into a file. Raises: HupfastError."""
+    """Put it into a file, whole or not at all; a pipe or a device stays one. Raises: HupfastError."""
+    from hupfast.durable import write_chunks
     from hupfast.system import explained
 
-    with explained("the page cannot be written"):
-        out.write_text(page, "utf-8", errors="backslashreplace")  # JSON may hold halves of a character
+    data = page.encode("utf-8", "backslashreplace")  # JSON may hold halves of a character
+    if out.exists() and not out.is_file():
+        with explained(f"cannot write {out}"):
+            out.write_bytes(data)
+    else:
+        write_chunks(out, iter([data]))
 
 
 def board_name(document: Document) -> str:

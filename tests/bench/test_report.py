@@ -2,7 +2,9 @@
 
 import copy
 import json
+import os
 import re
+import resource
 import subprocess
 import sys
 from pathlib import Path
@@ -442,6 +444,20 @@ def test_command(source, tmp_path, page):
     result = command("report", source, "-o", out, "--force", "--json")
     assert json.loads(result.stdout) == {"ok": True, "exit_code": 0, "output": str(out), "documents": [str(source)]}
     assert out.read_text("utf-8") == page
+
+
+def test_failed_page(source, tmp_path):
+    """What cannot be written whole leaves the old page as it was, and is told with its name."""
+    out = tmp_path / "page.html"
+    out.write_text("mine")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        result = command("report", source, "-o", out, "--force")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert (result.exit_code, out.read_text(), len(os.listdir(tmp_path))) == (1, "mine", 2)
+    assert f"cannot write {out}: File too large" in result.stderr
 
 
 @pytest.mark.parametrize(
