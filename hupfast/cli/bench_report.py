@@ -79,13 +79,17 @@ def compare(old: str, new: str, threshold: float, as_json: bool) -> int:
     Compare two documents of `hupfast bench --json`, and show what differs by more than the noise of their rounds.
 
     A change of the disk, the kernel or the settings is said, and so is what only one of the two has. Exit code 0 when
-    nothing is slower, 1 when something is, 5 when a file is no document of `hupfast bench`, or one of another version.
+    nothing is slower, 1 when something is, 2 when they have nothing in common, 5 when a file is no document of
+    `hupfast bench`, or one of another version.
     """
     from hupfast.bench.compare import compare as compare_documents
     from hupfast.bench.document import load
+    from hupfast.errors import UsageError
 
     documents = load(old), load(new)
     found = compare_documents(*documents, threshold)
+    if not found.differences:
+        raise UsageError(f"{old} and {new} have nothing that was measured in the same way: measure both alike")
     code = 1 if found.changed("slower") else 0
     if as_json:
         print_json({"ok": not code, "exit_code": code, "old": old, "new": new, **found.as_dict()})

@@ -298,6 +298,16 @@ def test_no_document(files, tmp_path, content, code):
     assert "bad.json" in result.stderr
 
 
+@pytest.mark.parametrize("more", [[], ["--json"]])
+def test_nothing_in_common(files, more):
+    """Documents that share no measurement are not as fast as one another: exit code 2, for who compares in CI."""
+    other = {**_WHOLE, "sustained": None, "stages": [], "pipeline": None, "runs": [run([1e7], block=7 * KIB)]}
+    files[1].write_text(json.dumps(other))
+    result = command("compare", *files, *more)
+    assert result.exit_code == 2
+    assert "nothing that was measured in the same way" in result.output
+
+
 def test_names_do_not_command_the_terminal(files):
     """A disk whose name has escape sequences in it is shown without them."""
     for path, name in zip(files, ("\x1b[2J", "\ud800\x07"), strict=True):
