@@ -5,8 +5,9 @@ One measurement, from its target to its document.
 
 The long write comes first, since it wants a medium that has rested; behind it the part of the target that is used is
 written, so that what is read is data. Each round takes the runs in another order: what drifts (temperature, a cache
-that fills) then makes the spread larger, and no trend. Zeroing and discarding come last, each on data that was just
-written, for they are for nothing where nothing is.
+that fills) then makes the spread larger, and no trend. Each run begins somewhere else: a card that stalls at some
+places does so in a round now and then, and not in all rounds of those that are too slow to get past the first of them.
+Zeroing and discarding come last, each on data that was just written, for they are for nothing where nothing is.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import random
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hupfast.bench.document import Document, Pipeline, Round, Run, Seconds, Settings, Skipped, Stage, Storage, Sustained
@@ -56,6 +57,13 @@ class _Session:
     direct: bool = True
     sector: int = 0
     used: int = 0
+    chaos: random.Random = field(default_factory=lambda: random.Random(_SEED))
+
+    def stretch(self) -> tuple[int, int]:
+        """Offset and length of the part for the next run: somewhere, but half of what it may use is left."""
+        most = min(self.used, self.plan.run_bytes)
+        offset = self.chaos.randrange((self.used - most // 2) // STEP + 1) * STEP
+        return offset, min(self.used - offset, most)
 
     def move(self, operation: str, **options: object) -> Moved:
         """As engine.move, on the target."""
@@ -202,17 +210,22 @@ def _all_rounds(session: _Session) -> tuple[Run, ...]:
     rounds: dict[Cell, list[Round]] = {cell: [] for cell in cells}
     on_data = [cell for cell in cells if cell.operation in ("write", "read")]
     on_fresh = [cell for cell in cells if cell not in on_data]
-    chaos = random.Random(_SEED)
     for part in (on_data, on_fresh):
         for number in range(session.plan.rounds):
-            chaos.shuffle(part)
+            session.chaos.shuffle(part)
             for cell in part:
                 _one_round(session, cell, number, rounds[cell])
-    return tuple(_run_of(cell, rounds[cell]) for cell in cells if rounds[cell])
+    skipped = session.skipped  # also what went once, and then no more
+    return tuple(_run_of(cell, rounds[cell]) for cell in cells if _what(cell) not in skipped)
+
+
+def _what(cell: Cell) -> str:
+    """What is left out together."""
+    return cell.method if cell.method != "threads" else cell.operation
 
 
 def _one_round(session: _Session, cell: Cell, number: int, into: list[Round]) -> None:
-    what = cell.method if cell.method != "threads" else cell.operation
+    what = _what(cell)
     if what in session.skipped:
         return
     session.tell(f"{cell.name}, round {number + 1} of {session.plan.rounds}")
@@ -227,34 +240,36 @@ def _one_round(session: _Session, cell: Cell, number: int, into: list[Round]) ->
 
 def _on_fresh_data(session: _Session, cell: Cell) -> Moved:
     """Zero or discard what was just written."""
-    length = min(session.used, session.plan.run_bytes)
-    filled = session.move("write", block=STEP, depth=1, length=length, total=length, limit=session.plan.run)
+    limit = session.plan.run
+    offset, length = session.stretch()
+    filled = session.move("write", block=STEP, depth=1, offset=offset, length=length, total=length, limit=limit)
     length = max(filled.bytes // STEP * STEP, STEP)
     return session.move(
-        cell.operation, block=cell.block, depth=cell.depth, length=length, total=length, limit=session.plan.run
+        cell.operation, block=cell.block, depth=cell.depth, offset=offset, length=length, total=length, limit=limit
     )
 
 
 def _led_in(session: _Session, cell: Cell) -> Moved:
     """Write or read. What the run before has left behind, and a rest before this one, count for neither."""
     plan = session.plan
-    length = min(session.used, plan.run_bytes)
 
-    def go(limit: float, total: int, flush_every: int = 0) -> Moved:
+    def go(limit: float, total: int | None, flush_every: int = 0) -> Moved:
+        offset, length = session.stretch()
         return session.move(
             cell.operation,
             method=cell.method,
             block=cell.block,
             depth=cell.depth,
+            offset=offset,
             length=length,
-            total=total,
+            total=length if total is None else total,
             limit=limit,
             flush_every=flush_every,
         )
 
-    before = go(plan.run * _LEAD_IN, length)
+    before = go(plan.run * _LEAD_IN, None)
     if not cell.flush_every:
-        return go(plan.run, length)
+        return go(plan.run, None)
     # Whole intervals, and one at least, however slow the medium is: else its flush would come too soon.
     expected = min(before.bytes / before.seconds * plan.run, plan.run_bytes)
     return go(0.0, max(int(expected) // cell.flush_every, 1) * cell.flush_every, cell.flush_every)

@@ -144,11 +144,18 @@ def _medium_seconds(document: Document, data: float) -> float:
 
 
 def _gain(document: Document, long: Sustained) -> float:
-    """How much faster the settings of the verdict are than those of the long write, by the short runs."""
-    for run in _plain(document.runs, "write"):
-        if (run.block, run.depth) == (long.block, long.depth) and run.rate.median:
-            return (document.verdict.rates.write or run.rate.median) / run.rate.median
-    return 1.0
+    """
+    How much faster the settings of the verdict are than those of the long write.
+
+    By the fastest short run of each: a stall comes to one of them and not to the other, and is in the long write.
+    """
+    chosen = document.verdict
+    top = {
+        (run.block, run.depth): max((one.rate for one in run.rounds), default=0.0)
+        for run in _plain(document.runs, "write")
+    }
+    best, base = top.get((chosen.block, chosen.depth)), top.get((long.block, long.depth))
+    return best / base if best and base else 1.0
 
 
 def _read_rate(document: Document) -> float | None:

@@ -127,6 +127,21 @@ def test_without_ring(tmp_path, monkeypatch):
     assert all(run.method == "threads" for run in document.runs)
 
 
+def test_what_goes_once_only(tmp_path, monkeypatch):
+    """What a medium did in one round and refused in the next is left out, and has no figures."""
+    done, real = count(), module.move
+
+    def move(target, operation, **options):
+        if operation == "discard" and next(done):
+            raise NotHere("no more")
+        return real(target, operation, **options)
+
+    monkeypatch.setattr(module, "move", move)
+    document = measure(str(tmp_path), tiny(), size=8 * MIB)
+    assert ("discard", "no more") in [(one.what, one.why) for one in document.skipped]
+    assert "discard" not in {run.operation for run in document.runs}
+
+
 def test_rounds_are_shuffled(tmp_path, monkeypatch):
     """Each round takes the runs in another order; zeroing comes when all else is done, on data."""
     told: list[str] = []
@@ -137,6 +152,22 @@ def test_rounds_are_shuffled(tmp_path, monkeypatch):
     assert len({tuple(sorted(order)) for order in orders}) == 1
     last_data = max(i for i, text in enumerate(runs) if text.startswith(("write", "read")))
     assert all(i > last_data for i, text in enumerate(runs) if text.startswith(("zero", "discard")))
+
+
+def test_runs_are_all_over_the_target(tmp_path, monkeypatch):
+    """Runs begin at many places, so that no place of the medium is in all of them, and stay where data is."""
+    places, real = [], module.move
+
+    def move(target, operation, **options):
+        if "offset" not in options:
+            return real(target, operation, **options)
+        places.append((options["offset"] // MIB, options["length"] // MIB))
+        return real(target, operation, **options)
+
+    monkeypatch.setattr(module, "move", move)
+    measure(str(tmp_path), tiny(cells=(Cell("write", MIB, 4),), rounds=12, image=0.0, sustained=0.0), size=16 * MIB)
+    assert {offset for offset, _ in places} == {0, 4, 8, 12}
+    assert all(4 <= length <= 8 and offset + length <= 16 for offset, length in places)
 
 
 @pytest.mark.parametrize("mode", MODES)
@@ -176,6 +207,28 @@ def test_made_image(tmp_path):
     data = (tmp_path / "out").read_bytes()
     zero = sum(not any(data[at : at + MIB]) for at in range(0, len(data), MIB))
     assert made.zero_share == zero / 11
+
+
+def test_prediction_on_a_card_that_stalls(tmp_path, monkeypatch):
+    """A long write over all of a card has its erase stalls, and so has the prediction, whatever the short runs met."""
+    monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])
+    from benchmarks.stalls import stalling_card, stalling_missing
+
+    if os.geteuid() != 0:
+        pytest.skip("loop devices need root")
+    if reason := stalling_missing():
+        pytest.skip(reason)
+    cells = (Cell("write", MIB, 4), Cell("write", MIB, 8), Cell("read", MIB, 4), Cell("zero", 4 * MIB, 1))
+    plan = tiny(cells=cells, rounds=3, run=0.1, run_bytes=64 * MIB, sustained=7.2, image=0.0)
+    with stalling_card(tmp_path, 96 * MIB, 40e6) as medium:
+        document = measure(str(medium.path), plan)
+        assert document.sustained is not None
+        made = make_image(96 * MIB, 3)
+        guess = predict(document, made.image_size, made.packed_size, made.zero_share, level=3)
+        verdict = document.verdict
+        report = write_image(made, medium.path, block=verdict.block, depth=verdict.depth)
+    assert report.write_seconds + report.flush_seconds == pytest.approx(guess.write_seconds, rel=0.1)
+    assert report.verify_seconds == pytest.approx(guess.verify_seconds, rel=0.1)
 
 
 def test_prediction_on_a_card(tmp_path, monkeypatch):

@@ -7,7 +7,8 @@ from bench.made import STAGES, document, run, stage
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hupfast.bench.document import Sustained
+from hupfast.bench.document import Round, Sustained
+from hupfast.bench.stats import Middle, middle
 from hupfast.bench.verdict import best_settings, make_verdict, mb, predict, usual_ratio
 from hupfast.errors import UsageError
 
@@ -76,6 +77,17 @@ def test_prediction_with_a_knee():
     cached = document(sustained=knee)
     assert predict(cached, 400_000_000, 1_000_000).write_seconds == pytest.approx(5)
     assert predict(cached, 600_000_000, 1_000_000).write_seconds == pytest.approx(5 + 10)
+
+
+def test_a_stall_in_short_runs_is_no_gain():
+    """The long write has its stalls; that most short runs with its settings have one makes no others faster."""
+    rounds = tuple(Round(MIB, seconds, 0.0, 1, ()) for seconds in (1.0, 2.0, 2.0))
+    stalled = replace(run(block=MIB, depth=4), rounds=rounds, rate=middle([one.rate for one in rounds]))
+    other = replace(run(block=MIB, depth=8), rounds=rounds[:1], rate=Middle(float(MIB), 0.0))
+    long = Sustained(MIB, 4, ((0.0, 0), (10.0, 8 * MIB)), 0.8 * MIB, 0.8 * MIB, None)
+    found = document(runs=(stalled, other), sustained=long)
+    assert found.verdict.depth == 8
+    assert predict(found, 8 * MIB, 8 * MIB).write_seconds == pytest.approx(10)
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.floats(0, 1), st.integers(1, 10**9))
