@@ -191,7 +191,7 @@ def _remarks(old: Document, new: Document, noise: Sequence[_Noise]) -> Iterator[
     for part, names in (
         ("board", ("model", "kernel", "cpus", "cpu", "memory")),
         ("storage", ("kind", "model", "serial", "cid", "size", "filesystem", "direct")),
-        ("settings", ("mode", "size", "rounds")),
+        ("settings", ("mode", "size", "rounds", "seconds", "in_flight", "memory")),
     ):
         for name in names:
             values = [getattr(getattr(document, part), name) for document in (old, new)]

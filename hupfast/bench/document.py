@@ -20,7 +20,11 @@ deviation of the rounds, 0 of one round.
     "filesystem": text|null           type, when the target is a file
     "direct": bool                    it was read and written past the page cache (O_DIRECT)
   },
-  "settings": {"mode": "quick|default|full", "size": int (of the part that was used), "rounds": int},
+  "settings": {
+    "mode": "quick|default|full", "size": int (of the part that was used), "rounds": int,
+    "seconds": number|null (most of the long write), "in_flight": int|null (most bytes), "memory": int|null (budget of
+               writing the image); an early document has none of the three
+  },
   "noise": {
     "load": number                    load average before the first run
     "busy_elsewhere": number          share of all processors that other processes had meanwhile, 0 to 1
@@ -114,6 +118,9 @@ class Settings:
     mode: str
     size: int
     rounds: int
+    seconds: float | None = None
+    in_flight: int | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)

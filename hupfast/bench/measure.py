@@ -97,7 +97,7 @@ def measure(
     with placed(target, size) as place:
         if image is not None:
             _check_image(image, place, memory)
-        session = _Session(place, plan, tell, {})
+        session = _Session(place, plan, tell, dict(plan.left_out))
         sustained = _warm_up(session)
         runs = _all_rounds(session)
         pipeline = _whole(session, runs, image, memory)
@@ -122,7 +122,7 @@ def measure(
             filesystem=medium.filesystem,
             direct=session.direct,
         ),
-        settings=Settings(plan.mode, session.used, plan.rounds),
+        settings=Settings(plan.mode, session.used, plan.rounds, plan.sustained, plan.in_flight, memory),
         noise=judge(before, look(base), cpus, spreads),
         skipped=tuple(Skipped(what, why) for what, why in session.skipped.items()),
         runs=runs,

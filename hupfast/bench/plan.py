@@ -51,7 +51,8 @@ class Plan:
 
     warm_up: of writing, before anything counts. run, run_bytes: of each round, whichever is over first. sustained: the
     long write lasts so long at most (0: there is none); until_knee: and ends before, once its knee was seen.
-    stage: of each round of a stage. image: time that writing the image should take; 0: there is none.
+    stage: of each round of a stage. in_flight: most bytes; left_out: what takes more, and why it is not measured.
+    image: time that writing the image should take; 0: there is none.
     """
 
     mode: str
@@ -66,6 +67,8 @@ class Plan:
     levels: tuple[int, ...]
     image: float
     image_bytes: int
+    in_flight: int = 0
+    left_out: tuple[tuple[str, str], ...] = ()
 
 
 def make_plan(mode: str, *, memory: int, rounds: int = 0, seconds: float | None = None) -> Plan:
@@ -81,9 +84,13 @@ def make_plan(mode: str, *, memory: int, rounds: int = 0, seconds: float | None 
     cells = tuple(cell for cell in plan.cells if cell.block * cell.depth <= memory)
     if not any(cell.operation == "write" for cell in cells):
         raise UsageError(f"a memory budget of {memory} bytes is too small to measure with")
+    large = dict.fromkeys(f"{cell.block >> 10}K x {cell.depth}" for cell in plan.cells if cell not in cells)
+    why = f"more than {memory} bytes in flight, which --in-flight allows"
     return replace(
         plan,
         cells=cells,
+        in_flight=memory,
+        left_out=((", ".join(large), why),) if large else (),
         rounds=rounds or plan.rounds,
         sustained=plan.sustained if seconds is None else seconds,
     )

@@ -2,13 +2,13 @@
 Values of JSON into dataclasses, by their types.
 
 What is known: bool, int, float, str, object, None by `|`, tuples, dict[str, X], and dataclasses of these. Numbers that
-nothing can be (infinite ones, temperatures below the lowest) are refused.
+nothing can be (infinite ones, temperatures below the lowest) are refused. A field with a default may be missing.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import fields, is_dataclass
+from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -43,6 +43,8 @@ def _read_fields(kind: Any, value: object, where: str) -> Any:
     hints = get_type_hints(kind)
     found = {}
     for field in fields(kind):
+        if field.name not in items and field.default is not MISSING:
+            continue
         if field.name not in items:
             raise DataError(f"{where} is no result of `hupfast bench`: it has no {field.name!r}")
         found[field.name] = read_value(hints[field.name], items[field.name], f"{where}.{field.name}")

@@ -213,6 +213,14 @@ def _commands(documents: Sequence[Document], files: Sequence[str]) -> str:
         used = document.settings
         mode = {"quick": " --quick", "full": " --full"}.get(used.mode, "")
         how = f"{shlex.quote(document.storage.path)}{mode} --size {argument(used.size)} --rounds {used.rounds}"
+        how += "" if used.seconds is None else f" --seconds {used.seconds:g}"
+        how += "".join(
+            f" --{name} {argument(size)}"
+            for name, size in (("in-flight", used.in_flight), ("memory", used.memory))
+            if size
+        )
+        if document.pipeline is not None and document.pipeline.image != "made":
+            how += f" --image {shlex.quote(document.pipeline.image)}"
         lines.append(f"hupfast bench {how} -o {_name(file)}   # on {board_name(document)}")
     lines.append(f"hupfast bench report {' '.join(map(_name, files))} -o report.html")
     return "\n".join(" ".join(line.splitlines()) for line in lines)

@@ -58,7 +58,7 @@ def document(
         date="2026-11-27T05:00:00Z",
         board=Board("Board", None, "Linux", 2, "ARM", 2**29),
         storage=Storage("/dev/mmcblk0", kind, "SC16G", None, "abc", 2**34, 512, {"date": "01/2024"}, None, True),
-        settings=Settings("default", 2**28, 3),
+        settings=Settings("default", 2**28, 3, 15.0, 2**25, 2**24),
         noise=Noise(0.1, 0.02, False, (40.0, 50.5), None, ("a remark",)),
         skipped=(Skipped("io_uring", "not here"),),
         runs=runs,

@@ -298,6 +298,15 @@ def test_no_document(files, tmp_path, content, code):
     assert "bad.json" in result.stderr
 
 
+def test_other_settings(files):
+    """Settings that differ are said: with another budget, the image is not written in the same way."""
+    value = copy.deepcopy(_WHOLE)
+    for path, memory in zip(files, (8 * MIB, 16 * MIB), strict=True):
+        value["settings"]["memory"] = memory
+        path.write_text(json.dumps(value))
+    assert "remark      settings memory differs: 8388608 and 16777216\n" in command("compare", *files).stdout
+
+
 @pytest.mark.parametrize("more", [[], ["--json"]])
 def test_nothing_in_common(files, more):
     """Documents that share no measurement are not as fast as one another: exit code 2, for who compares in CI."""

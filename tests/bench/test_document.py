@@ -28,6 +28,13 @@ def test_other_keys_are_left_out():
     assert parse(text(ok=True, exit_code=0), "x") == document()
 
 
+def test_early_documents():
+    """Settings that the first documents did not have are not known, and no error."""
+    early = document().as_dict()
+    early["settings"] = {"mode": "quick", "size": 4194304, "rounds": 3}
+    assert parse(json.dumps(early), "x").settings.in_flight is None
+
+
 def test_load(tmp_path):
     """A file is read; one that cannot be is wrong usage."""
     (tmp_path / "a.json").write_text(text())

@@ -191,6 +191,16 @@ def test_full_plan():
     assert {c.flush_every // MIB for c in cells} == {0, 1, 4, 16, 64}
 
 
+def test_what_takes_more_memory_is_said(tmp_path):
+    """Blocks and depths that --in-flight forbids are named in the document, as are the settings that did so."""
+    plan = make_plan("full", memory=32 * MIB)
+    assert plan.left_out[0][0] == "4096K x 16"
+    document = measure(str(tmp_path), tiny(left_out=plan.left_out, in_flight=plan.in_flight), size=8 * MIB)
+    assert document.skipped[0].what == "4096K x 16"
+    assert (document.settings.in_flight, document.settings.seconds) == (32 * MIB, 0.1)
+    assert document.settings.memory == 16 * MIB
+
+
 def test_plan_without_memory():
     """A budget that no write fits is wrong usage."""
     with pytest.raises(UsageError):

@@ -228,6 +228,9 @@ def test_commands_repeat_it(page, document):
     text = Page(page_of(odd)).text
     assert "hupfast bench '/mnt/my card' --full --size 2G --rounds 3 -o 0.json" in text
     assert "hupfast bench report 0.json -o report.html" in text
+    more = {**odd["settings"], "seconds": 0.0, "in_flight": 2**26, "memory": 2**24}
+    text = Page(page_of({**odd, "settings": more})).text
+    assert " --rounds 3 --seconds 0 --in-flight 64M --memory 16M -o 0.json" in text
 
 
 def test_several_boards_have_one_scale():
