@@ -136,7 +136,7 @@ def _medium_seconds(document: Document, data: float) -> float:
     """Seconds that the medium needs to take so many bytes."""
     rate = document.verdict.rates.write or 1.0
     long = document.sustained
-    if long is None or not long.sustained_rate:
+    if long is None or not long.sustained_rate or not long.burst_rate:
         return data / rate
     burst, slow = (speed * _gain(document, long) for speed in (long.burst_rate, long.sustained_rate))
     fast = data if long.knee_bytes is None else min(data, long.knee_bytes)

@@ -16,7 +16,7 @@ from hupfast.errors import Cancelled, HupfastError, Refused
 if TYPE_CHECKING:
     from hupfast.bench.document import Document
 
-_ELSEWHERE = ("report", "compare")
+_ELSEWHERE = ("predict", "report", "compare")
 """Commands of bench_report.py, which a board does not need, and whose module it need not have."""
 
 

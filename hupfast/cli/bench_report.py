@@ -1,4 +1,4 @@
-"""`hupfast bench report` and `hupfast bench compare`: what is made of measurements, on a machine that is no board."""
+"""`hupfast bench predict`, `report` and `compare`: what is made of measurements, on a machine that is no board."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hupfast.cli.output import json_option, print_json, quiet_option, say
+from hupfast.cli.output import Size, human, json_option, print_json, quiet_option, say
 
 if TYPE_CHECKING:
     from hupfast.bench.compare import Difference
@@ -65,6 +65,38 @@ class _Percent(_FloatType):
         if not 0 <= share < 1:  # nan is not
             self.fail(f"{str(value)!r} is no share: write 5% or 2.5%, from 0% to below 100%", param, ctx)
         return share
+
+
+@click.command(short_help="Tell how long an image will take.")
+@click.argument("document")
+@click.argument("image_size", type=Size(), metavar="SIZE")
+@click.option("--packed", type=Size(), help="Size of the file.  [default: as the made image packs]")
+@click.option("--zeroes", type=_Percent(), default="0%", show_default=True, help="Share of SIZE that is zeroes.")
+@click.option("--level", type=int, default=9, show_default=True, help="Level of zstd that it is packed with.")
+@json_option
+def predict(document: str, image_size: int, packed: int | None, zeroes: float, level: int, as_json: bool) -> None:
+    """
+    Tell how long an image of SIZE bytes (unpacked) will take on the board that DOCUMENT was measured on.
+
+    DOCUMENT is of `hupfast bench --json`. Erase stalls and full caches are counted when it has a long write, which
+    --quick makes none of. A raw image is as large as its file: --packed SIZE.
+    """
+    from hupfast.bench.document import load
+    from hupfast.bench.verdict import predict as predict_image
+    from hupfast.bench.verdict import usual_ratio
+
+    measured = load(document)
+    size = int(image_size / usual_ratio(measured.stages, level)) if packed is None else packed
+    found = predict_image(measured, image_size, size, zeroes, level)
+    if as_json:
+        sizes = {"image_size": image_size, "packed_size": size}
+        seconds = {"write_seconds": found.write_seconds, "verify_seconds": found.verify_seconds}
+        print_json({"ok": True, "exit_code": 0, **sizes, **seconds, "seconds": found.seconds})
+        return
+    parts = f"{found.write_seconds:.1f} s to write and {found.verify_seconds:.1f} s to read back"
+    say(f"{human(image_size)} from {human(size)}: {found.seconds:.1f} s, {parts}")
+    if measured.sustained is None:
+        say("No long write was measured: what stalls and full caches add is not in it.")
 
 
 @click.command(short_help="Show what is slower or faster by more than the noise.")
