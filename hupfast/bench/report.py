@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hupfast.bench.document import Document
+from hupfast.bench.health import health_words
 from hupfast.bench.html import Html, element, facts, joined
 from hupfast.bench.units import argument, size_label
 from hupfast.errors import HupfastError
@@ -192,7 +193,7 @@ def _facts(document: Document) -> Html:
             ("sector", f"{storage.sector} bytes"),
             ("filesystem", storage.filesystem or ""),
             ("page cache", "bypassed (O_DIRECT)" if storage.direct else "could not be bypassed"),
-            *((f"health: {name}", value) for name, value in storage.health.items()),
+            *((f"health: {name}", health_words(name, value)) for name, value in storage.health.items()),
             ("rounds", f"{document.settings.rounds}, on {size_words(document.settings.size)}"),
             ("load", f"{noise.load:.2f}, {noise.busy_elsewhere:.0%} busy elsewhere"),
             ("temperature", span.join(f"{value:.0f} °C" for value in noise.temperature or ())),

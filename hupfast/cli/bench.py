@@ -54,8 +54,13 @@ def bench() -> None:
 
 @bench.command(short_help="Measure a medium and a processor (the default command).")
 @click.argument("target")
-@click.option("--quick", "mode", flag_value="quick", help="Some seconds, for a first look.")
-@click.option("--full", "mode", flag_value="full", help="All block sizes and depths, and a long write; many minutes.")
+@click.option("--quick", "mode", flag_value="quick", help="Some seconds, for a first look; no long write.")
+@click.option(
+    "--full",
+    "mode",
+    flag_value="full",
+    help="All block sizes (64K to 4M) and depths (1 to 16), and a long write past the knee of a cache; 20 minutes.",
+)
 @click.option("--size", type=Size(), help="Bytes of TARGET to use.  [default: 256M, or a quarter of what is free]")
 @click.option("--rounds", type=click.IntRange(1, 99), help="How often each run is made.  [default: 3, --full: 5]")
 @click.option("--seconds", type=click.FloatRange(0, 86400), help="How long the long write lasts at most; 0: none.")
@@ -91,6 +96,13 @@ def run(
 
     TARGET is a folder, in which a file is made and removed again; or a block device or a file, whose first bytes are
     lost. About two minutes; nothing else should run meanwhile.
+
+    Without --quick or --full there are blocks of 64K to 4M, depths of 1, 4 and 16, and a long write of 15 seconds; then
+    each stage alone. What an eMMC tells of its wear is shown too: life_time is how much of its two kinds of cells is
+    used, pre_eol_info how many of the spare blocks are.
+
+    -o FILE keeps all of it, every sample too, for `hupfast bench predict`, `report` and `compare`. The form of that
+    document is drawn at the top of hupfast/bench/document.py; it has a version.
     """
     from hupfast.bench.measure import measure
     from hupfast.bench.place import check_place

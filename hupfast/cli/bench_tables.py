@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hupfast.bench.health import health_words
 from hupfast.bench.verdict import mb, predict, usual_ratio
 from hupfast.cli.output import as_size, human, say
 
@@ -27,6 +28,7 @@ def show_document(document: Document) -> None:
     say(
         f"an image    of 1 GiB, {human(_EXAMPLE / ratio)} packed, will take about {guess.write_seconds:.1f} s to write"
         f" and {guess.verify_seconds:.1f} s to read back"
+        f"{'' if document.sustained else ' (stalls and full caches not counted)'}"
     )
     say(f"board       {board.model or 'unknown'}: {board.cpus} x {board.cpu}, {human(board.memory)}, {board.kernel}")
     names = [storage.model, storage.cid and f"CID {storage.cid}", storage.serial and f"serial {storage.serial}"]
@@ -34,7 +36,7 @@ def show_document(document: Document) -> None:
     on = f" on {storage.filesystem}" if storage.filesystem else ""
     say(f"medium      {storage.kind}: {facts}; {human(document.settings.size)} of {storage.path}{on} used")
     if storage.health:
-        say(f"            {', '.join(f'{name} {value}' for name, value in storage.health.items())}")
+        say(f"            {', '.join(f'{name} {health_words(name, value)}' for name, value in storage.health.items())}")
     if not storage.direct:
         say("            it takes no direct I/O: all figures went through the page cache")
     for remark in document.noise.remarks:
@@ -82,11 +84,10 @@ def _show_medium(document: Document) -> None:
     )
     others = [run for run in document.runs if run.method != "threads" or run.operation in ("zero", "discard")]
     show_table("other ways", ["rate"], [(_name(run), [figure(run.rate)]) for run in others])
-    stalls = [run for run in document.runs if not run.flush_every]
     show_table(
         "latency",
         ["half", "90%", "99%", "worst"],
-        [(_name(run), [_milliseconds(us) for us in _percentiles(run)]) for run in stalls],
+        [(_name(run), [_milliseconds(us) for us in _percentiles(run)]) for run in document.runs],
     )
 
 
@@ -132,7 +133,8 @@ def _of(document: Document, operation: str, method: str) -> list[Run]:
 
 def _name(run: Run) -> str:
     method = "" if run.method == "threads" else f" by {run.method}"
-    return f"{run.operation} {as_size(run.block)}, depth {run.depth}{method}"
+    every = f", flushed every {as_size(run.flush_every)}" if run.flush_every else ""
+    return f"{run.operation} {as_size(run.block)}, depth {run.depth}{method}{every}"
 
 
 def _flushing(run: Run) -> float:

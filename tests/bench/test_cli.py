@@ -8,14 +8,17 @@ import subprocess
 import sys
 import time
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from bench.made import document
 from click.testing import CliRunner, Result
 
 from hupfast.bench import settings
 from hupfast.bench.document import load, parse
 from hupfast.cli import main
+from hupfast.cli.bench_tables import show_document
 
 MIB = 2**20
 QUICK = ("--quick", "--rounds", "1", "--size", "8M")
@@ -42,13 +45,21 @@ def test_folder(tmp_path):
     """A folder needs no agreement; the verdict comes first, the document is in the file, and nothing else is left."""
     done = run(tmp_path, *QUICK, "-o", tmp_path / "a.json")
     assert (done.exit_code, done.stderr) == (0, "")
-    document = load(str(tmp_path / "a.json"))
+    verdict = load(str(tmp_path / "a.json")).verdict
     first, second, *rest = done.stdout.splitlines()
-    assert first == f"limited by  {document.verdict.sentence}"
-    assert f"depth {document.verdict.depth} " in second
+    assert first == f"limited by  {verdict.sentence}"
+    assert f"depth {verdict.depth} " in second
     for title in ("write ", "read ", "flushed every", "latency", "processors", "whole write"):
         assert any(line.startswith(title) for line in rest)
+    assert "(stalls and full caches not counted)" in done.stdout
+    assert any(line.startswith("write 1M, depth 4, flushed every 4M ") for line in rest)
     assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_health(tmp_path, capsys):
+    """What an eMMC tells of its wear is told in words."""
+    show_document(replace(document(), storage=replace(document().storage, health={"pre_eol_info": "0x02"})))
+    assert "pre_eol_info 0x02 (80% of the spare blocks are used)" in capsys.readouterr().out
 
 
 def test_json(tmp_path):
