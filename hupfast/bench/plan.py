@@ -15,6 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from itertools import product
 
+from hupfast.bench.units import argument
 from hupfast.errors import UsageError
 
 KIB, MIB = 1 << 10, 1 << 20
@@ -85,7 +86,7 @@ def make_plan(mode: str, *, memory: int, rounds: int = 0, seconds: float | None 
     if not any(cell.operation == "write" for cell in cells):
         raise UsageError(f"a memory budget of {memory} bytes is too small to measure with")
     large = dict.fromkeys(f"{cell.block >> 10}K x {cell.depth}" for cell in plan.cells if cell not in cells)
-    why = f"more than {memory} bytes in flight, which --in-flight allows"
+    why = f"more than {argument(memory)} in flight, which --in-flight allows"
     return replace(
         plan,
         cells=cells,

@@ -39,6 +39,8 @@ def show_document(document: Document) -> None:
         say(f"            {', '.join(f'{name} {health_words(name, value)}' for name, value in storage.health.items())}")
     if not storage.direct:
         say("            it takes no direct I/O: all figures went through the page cache")
+    if storage.filesystem:
+        say("            zeroing and discarding are what the file system made of them, and not the medium")
     for remark in document.noise.remarks:
         say(f"remark      {remark}")
     for item in document.skipped:

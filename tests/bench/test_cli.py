@@ -51,6 +51,7 @@ def test_folder(tmp_path):
     assert f"depth {verdict.depth} " in second
     for title in ("write ", "read ", "flushed every", "latency", "processors", "whole write"):
         assert any(line.startswith(title) for line in rest)
+    assert "what the file system made of them" in done.stdout
     assert "(stalls and full caches not counted)" in done.stdout
     assert any(line.startswith("write 1M, depth 4, flushed every 4M ") for line in rest)
     assert os.listdir(tmp_path) == ["a.json"]

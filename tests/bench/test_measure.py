@@ -194,7 +194,7 @@ def test_full_plan():
 def test_what_takes_more_memory_is_said(tmp_path):
     """Blocks and depths that --in-flight forbids are named in the document, as are the settings that did so."""
     plan = make_plan("full", memory=32 * MIB)
-    assert plan.left_out[0][0] == "4096K x 16"
+    assert plan.left_out == (("4096K x 16", "more than 32M in flight, which --in-flight allows"),)
     document = measure(str(tmp_path), tiny(left_out=plan.left_out, in_flight=plan.in_flight), size=8 * MIB)
     assert document.skipped[0].what == "4096K x 16"
     assert (document.settings.in_flight, document.settings.seconds) == (32 * MIB, 0.1)
