@@ -2,7 +2,8 @@
 Values of JSON into dataclasses, by their types.
 
 What is known: bool, int, float, str, object, None by `|`, tuples, dict[str, X], and dataclasses of these. Numbers that
-nothing can be (infinite ones, temperatures below the lowest) are refused. A field with a default may be missing.
+nothing can be (infinite ones, temperatures below the lowest, others below 0) are refused. A field with a default may
+be missing.
 """
 
 from __future__ import annotations
@@ -65,7 +66,8 @@ def _read_number(kind: Any, value: object, where: str) -> Any:
     if not good or isinstance(value, bool):
         raise DataError(f"{where} is {_short(value)}, and must be a number")
     assert isinstance(value, int | float)
-    if not _COLDEST <= value < _LARGEST or math.isnan(value):
+    least = _COLDEST if ".temperature" in where else 0  # all else is a size, a time, a rate or a count
+    if not least <= value < _LARGEST or math.isnan(value):
         raise DataError(f"{where} is {_short(value)}, which nothing can be")
     return kind(value)
 

@@ -71,6 +71,7 @@ def test_no_document(data):
         ("noise", {**asdict(document().noise), "temperature": [1]}, "noise.temperature has 1 values"),
         ("settings", {**asdict(document().settings), "size": 1.5}, "settings.size is 1.5"),
         ("settings", {**asdict(document().settings), "size": -300}, "settings.size is -300"),
+        ("settings", {**asdict(document().settings), "rounds": -1}, "settings.rounds is -1"),
         ("settings", {"mode": "full"}, "no 'size'"),
     ],
 )
@@ -79,6 +80,12 @@ def test_wrong_values(part, value, place):
     with pytest.raises(DataError) as caught:
         parse(text(**{part: value}), "x")
     assert place in str(caught.value)
+
+
+def test_cold_boards():
+    """A temperature may be below 0."""
+    noise = {**asdict(document().noise), "temperature": [-20.5, -3]}
+    assert parse(text(noise=noise), "x").noise.temperature == (-20.5, -3.0)
 
 
 _json = st.recursive(

@@ -347,7 +347,7 @@ def cut(document: dict[str, Any], what: str) -> dict[str, Any]:
     elif what == "numbers":
         for one in found["runs"]:
             one.update(
-                block=0, depth=-1, rate={"median": 0, "spread": 0}, latency_us=dict.fromkeys(one["latency_us"], 0)
+                block=0, depth=0, rate={"median": 0, "spread": 0}, latency_us=dict.fromkeys(one["latency_us"], 0)
             )
         found["pipeline"]["report"] = {"seconds": "many", "write_seconds": -5, "workers": None}
         found["pipeline"]["image_size"] = 0
