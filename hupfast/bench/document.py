@@ -37,7 +37,8 @@ deviation of the rounds, 0 of one round.
     "operation": "write|read|zero|discard", "method": "threads|io_uring", "block": int, "depth": int,
     "flush_every": int                bytes, 0: at the end only (every run but a read ends with a flush)
     "rounds": [{"bytes": int, "seconds": number (wall, flushes included), "flush_seconds": number (of these),
-                "flushes": int, "latencies_us": [int, ...] (of each operation, in the order in which they ended)}],
+                "flushes": int, "flush_max_seconds": number|null (the longest; null in an early document),
+                "latencies_us": [int, ...] (of each operation, in the order in which they ended)}],
     "rate": {"median": number, "spread": number},
     "latency_us": {"p50": number, "p90": number, "p99": number, "max": number}    over all rounds
   }],
@@ -152,6 +153,7 @@ class Round:
     flush_seconds: float
     flushes: int
     latencies_us: tuple[int, ...]
+    flush_max_seconds: float | None = None
 
     @property
     def rate(self) -> float:

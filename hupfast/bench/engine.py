@@ -46,6 +46,7 @@ class Moved:
     seconds: float
     flush_seconds: float
     flushes: int
+    flush_max_seconds: float
     direct: bool
     sector: int
     starts: Sequence[float]
@@ -93,6 +94,7 @@ def move(
         seconds=result.ns / 1e9,
         flush_seconds=result.flush_ns / 1e9,
         flushes=result.flushes,
+        flush_max_seconds=result.flush_max_ns / 1e9,
         direct=bool(result.direct),
         sector=result.align,
         starts=starts,

@@ -235,7 +235,8 @@ def _one_round(session: _Session, cell: Cell, number: int, into: list[Round]) ->
         session.skipped[what] = str(reason)
         return
     microseconds = tuple(round(took * 1e6) for took in moved.latencies)
-    into.append(Round(moved.bytes, moved.seconds, moved.flush_seconds, moved.flushes, microseconds))
+    flushes = moved.flush_seconds, moved.flushes
+    into.append(Round(moved.bytes, moved.seconds, *flushes, microseconds, moved.flush_max_seconds))
 
 
 def _on_fresh_data(session: _Session, cell: Cell) -> Moved:

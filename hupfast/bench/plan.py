@@ -23,6 +23,9 @@ KIB, MIB = 1 << 10, 1 << 20
 BLOCK, DEPTH = MIB, 4
 """What the writer takes when nothing is known, and what differences are measured against."""
 
+_WARM_UP = 5.0
+"""Seconds, of a mode that has a long write, when that is not made: without an end, it would fill all of --size."""
+
 MODES = ("quick", "default", "full")
 
 
@@ -87,13 +90,15 @@ def make_plan(mode: str, *, memory: int, rounds: int = 0, seconds: float | None 
         raise UsageError(f"a memory budget of {memory} bytes is too small to measure with")
     large = dict.fromkeys(f"{cell.block >> 10}K x {cell.depth}" for cell in plan.cells if cell not in cells)
     why = f"more than {argument(memory)} in flight, which --in-flight allows"
+    long = plan.sustained if seconds is None else seconds
     return replace(
         plan,
         cells=cells,
+        warm_up=plan.warm_up or (0.0 if long else _WARM_UP),
         in_flight=memory,
         left_out=((", ".join(large), why),) if large else (),
         rounds=rounds or plan.rounds,
-        sustained=plan.sustained if seconds is None else seconds,
+        sustained=long,
     )
 
 

@@ -86,8 +86,10 @@ def _flushes(runs: Sequence[Run]) -> Html:
         seconds = sum(item.flush_seconds for item in run.rounds)
         every = size_label(run.flush_every) if run.flush_every else "at the end"
         each = f"{seconds / flushes * 1e3:.1f}" if flushes else "-"
-        rows.append([every, f"{run.operation}, {_how(run)}", rate_cell(run.rate), each])
-    return table("Cost of flushing", ["flushed every", "how", "MB/s", "ms for each flush"], rows)
+        longest = max((item.flush_max_seconds or 0.0 for item in run.rounds), default=0.0)
+        worst = f"{longest * 1e3:.1f}" if longest else "-"
+        rows.append([every, f"{run.operation}, {_how(run)}", rate_cell(run.rate), each, worst])
+    return table("Cost of flushing", ["flushed every", "how", "MB/s", "ms for each flush", "longest, ms"], rows)
 
 
 def _how(run: Run) -> str:

@@ -81,8 +81,11 @@ def _show_medium(document: Document) -> None:
     flushed = [run for run in _of(document, "write", "threads") if run.flush_every]
     show_table(
         "flushed every",
-        ["rate", "of it flushing"],
-        [(as_size(run.flush_every), [figure(run.rate), f"{_flushing(run):.0%}"]) for run in flushed],
+        ["rate", "of it flushing", "longest"],
+        [
+            (as_size(run.flush_every), [figure(run.rate), f"{_flushing(run):.0%}", _longest_flush(run)])
+            for run in flushed
+        ],
     )
     others = [run for run in document.runs if run.method != "threads" or run.operation in ("zero", "discard")]
     show_table("other ways", ["rate"], [(_name(run), [figure(run.rate)]) for run in others])
@@ -142,6 +145,11 @@ def _name(run: Run) -> str:
 def _flushing(run: Run) -> float:
     seconds = sum(one.seconds for one in run.rounds)
     return sum(one.flush_seconds for one in run.rounds) / seconds if seconds else 0.0
+
+
+def _longest_flush(run: Run) -> str:
+    known = [one.flush_max_seconds for one in run.rounds if one.flush_max_seconds is not None]
+    return _milliseconds(max(known) * 1e6) if known else ""
 
 
 def _percentiles(run: Run) -> tuple[float, float, float, float]:

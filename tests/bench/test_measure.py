@@ -83,6 +83,9 @@ def test_flushes_come_when_they_are_due(tmp_path):
     flushed = next(run for run in document.runs if run.flush_every)
     assert all(one.bytes % (16 * MIB) == 0 and one.bytes for one in flushed.rounds)
     assert all(one.flushes == one.bytes // (16 * MIB) for one in flushed.rounds)
+    for one in flushed.rounds:
+        assert one.flush_max_seconds is not None
+        assert one.flush_seconds / one.flushes <= one.flush_max_seconds <= one.flush_seconds
 
 
 def test_device(device):
@@ -199,6 +202,12 @@ def test_what_takes_more_memory_is_said(tmp_path):
     assert document.skipped[0].what == "4096K x 16"
     assert (document.settings.in_flight, document.settings.seconds) == (32 * MIB, 0.1)
     assert document.settings.memory == 16 * MIB
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_warm_up_ends(mode):
+    """Without a long write, what comes first has an end, whatever --size is."""
+    assert 0 < make_plan(mode, memory=8 * MIB, seconds=0.0).warm_up <= 5
 
 
 def test_plan_without_memory():
