@@ -111,7 +111,7 @@ def predict(
     work = data / decompress if decompress and packed_size < image_size else 0.0
     work += packed_size / rates.sha256 if rates.sha256 else 0.0
     work += data / rates.xxh3 if rates.xxh3 else 0.0
-    zeroing = zeroes / (rates.zero or rates.write or 1.0)
+    zeroing = _zeroing_seconds(document, data, zeroes)
     read = _read_rate(document)
     verify = image_size / read if read else 0.0
     if rates.xxh3:
@@ -141,6 +141,30 @@ def _medium_seconds(document: Document, data: float) -> float:
     burst, slow = (speed * _gain(document, long) for speed in (long.burst_rate, long.sustained_rate))
     fast = data if long.knee_bytes is None else min(data, long.knee_bytes)
     return fast / burst + (data - fast) / slow
+
+
+def _zeroing_seconds(document: Document, data: float, zeroes: float) -> float:
+    """
+    Seconds of zeroing behind so many bytes of data.
+
+    With a long write, zeroes take what more data would take, as far as the medium is as fast with them when nothing
+    stalls: of the few pieces that a short run zeroes, a stall may be in every round.
+    """
+    rates = document.verdict.rates
+    runs = _plain(document.runs, "zero")
+    if document.sustained is None or not runs or not rates.zero or not rates.write:
+        return zeroes / (rates.zero or rates.write or 1.0)
+    speed = max(rates.zero, max(map(_without_stalls, runs)))
+    as_data = zeroes * rates.write / speed
+    return _medium_seconds(document, data + as_data) - _medium_seconds(document, data)
+
+
+def _without_stalls(run: Run) -> float:
+    """The rate of a run, one operation at a time, if each took as long as the one in the middle."""
+    if run.depth != 1 or not run.block:
+        return 0.0
+    seconds = sum(one.bytes / run.block * run.latency_us.p50 / 1e6 + one.flush_seconds for one in run.rounds)
+    return sum(one.bytes for one in run.rounds) / seconds if seconds else 0.0
 
 
 def _gain(document: Document, long: Sustained) -> float:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hupfast.bench.document import Round, Sustained
-from hupfast.bench.stats import Middle, middle
+from hupfast.bench.stats import Middle, latency, middle
 from hupfast.bench.verdict import best_settings, make_verdict, mb, predict, usual_ratio
 from hupfast.errors import UsageError
 
@@ -88,6 +88,18 @@ def test_a_stall_in_short_runs_is_no_gain():
     found = document(runs=(stalled, other), sustained=long)
     assert found.verdict.depth == 8
     assert predict(found, 8 * MIB, 8 * MIB).write_seconds == pytest.approx(10)
+
+
+def test_a_stall_in_all_rounds_of_zeroing_counts_once():
+    """One piece of three stalls in every round; when nothing does, zeroes are as fast as data, which has its stalls."""
+    rounds = (Round(12 * MIB, 5.0, 0.0, 1, (1_000_000, 3_000_000, 1_000_000)),) * 3
+    figures = middle([one.rate for one in rounds]), latency([us for one in rounds for us in one.latencies_us])
+    zero = replace(run("zero", block=4 * MIB, depth=1), rounds=rounds, rate=figures[0], latency_us=figures[1])
+    plain = run(rate=4.0 * MIB, block=MIB, depth=4)
+    long = Sustained(MIB, 4, ((0.0, 0), (10.0, 32 * MIB)), 3.2 * MIB, 3.2 * MIB, None)
+    found = document(runs=(plain, zero), sustained=long)
+    assert predict(found, 64 * MIB, MIB, 0.5).write_seconds == pytest.approx(20)
+    assert predict(replace(found, sustained=None), 64 * MIB, MIB, 0.5).write_seconds > 21
 
 
 @given(st.integers(0, 10**12), st.integers(0, 10**12), st.floats(0, 1), st.integers(1, 10**9))
