@@ -9,9 +9,9 @@ C_FILES = $(wildcard csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] tests/fuzz/*.[
 MESON = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/meson
 SAN_OPTIONS = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
-.PHONY: help demo test boot-test asan tsan fuzz bench bench-quick lint format wheel dev clean
+.PHONY: help demo test boot-test asan tsan fuzz bench bench-stages lint format wheel dev clean
 help:
-	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
 demo: $(VENV)/installed ## Update a virtual board with a real root filesystem, without root
 	@.ci/packages demo
@@ -53,9 +53,12 @@ fuzz: $(VENV)/installed ## Fuzz every parser and the decoders with libFuzzer, FU
 	$(BIN)/python tests/fuzz/fuzz_bundle.py -max_total_time=$(FUZZ_SECONDS) -timeout=10 -rss_limit_mb=4096 -verbosity=0 \
 		-print_final_stats=1 build/corpus/bundle tests/fuzz/corpus/bundle
 
-bench: $(VENV)/installed ## Measure hupfast against its peers (root; about 40 minutes, 10 with ARGS=--no-card)
-	@.ci/packages bench
+bench: bench-stages ## Time the stages, then hupfast beside its peers (root; about 40 minutes, 10 with ARGS=--no-card)
 	$(BIN)/python -m benchmarks $(ARGS)
+
+bench-stages: $(VENV)/installed ## Time each stage and the whole, and save that under the commit's name
+	@.ci/packages bench
+	$(BIN)/pytest benchmarks --benchmark-autosave --benchmark-columns=min,median,max,rounds
 
 lint: $(VENV)/tools ## Check style and types
 	@.ci/packages lint

@@ -1,10 +1,10 @@
 """
 What writing an image costs, measured beside the other tools in one run on one machine.
 
-`python -m benchmarks` (or `make bench`) compares, and judges the targets. `pytest benchmarks` times small
-parts of the Python API. `python -m benchmarks.chunk_size` gives the table from which the default chunk size
-is chosen, `benchmarks.deltas` how much of a new image a board has to fetch, `benchmarks.http_memory` what a client
-for HTTP costs.
+`python -m benchmarks` (or `make bench`) compares, and judges the targets. `pytest benchmarks` (or `make
+bench-stages`) times each stage alone, and the whole: test_*.py, with inputs.py, suite.py and conftest.py. `python -m
+benchmarks.chunk_size` gives the table from which the default chunk size is chosen, `benchmarks.deltas` how much of a
+new image a board has to fetch, `benchmarks.http_memory` what a client for HTTP costs.
 
 How one run goes: images.py builds the image once, bundles.py signs what other updaters install of it, install.py makes
 a release build of hupfast, device.py offers the devices, contenders.py knows the command lines of hupfast and peers.py
