@@ -9,7 +9,7 @@ C_FILES = $(wildcard csrc/*.[ch] csrc/examples/*.c tests/c/*.[ch] tests/fuzz/*.[
 MESON = PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/meson
 SAN_OPTIONS = ASAN_OPTIONS=detect_leaks=0:abort_on_error=1 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
-.PHONY: help demo test boot-test asan tsan fuzz bench bench-stages lint format wheel dev clean
+.PHONY: help demo test boot-test asan tsan fuzz bench bench-stages bench-compare lint format wheel dev clean
 help:
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 22
 
@@ -59,6 +59,10 @@ bench: bench-stages ## Time the stages, then hupfast beside its peers (root; abo
 bench-stages: $(VENV)/installed ## Time each stage and the whole, and save that under the commit's name
 	@.ci/packages bench
 	$(BIN)/pytest benchmarks --benchmark-autosave --benchmark-columns=min,median,max,rounds
+
+bench-compare: $(VENV)/installed ## Time the stages of this tree and of BASE=COMMIT in turns (8 minutes); an error when slower
+	@.ci/packages bench
+	$(BIN)/python -m benchmarks.compare $(ARGS) $(BASE)
 
 lint: $(VENV)/tools ## Check style and types
 	@.ci/packages lint

@@ -52,23 +52,34 @@ def program(directory: Path) -> Path:
         return binary
     for old in directory.glob("hupfast-*"):
         shutil.rmtree(old)
+    environment(TREE, folder)
+    ready.touch()
+    return binary
+
+
+def environment(tree: Path, folder: Path) -> Path:
+    """
+    Build the sources in `tree`, and install them into an environment `env` in a folder. Returns its bin/.
+
+    Raises: BenchmarkError when they do not build.
+    """
+    programs = folder / "env" / "bin"
     bin_folder = Path(sys.executable).parent  # not resolved: the environment's, where ninja and meson are
     path = {"PATH": f"{bin_folder}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
     wheels = folder / "wheel"
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
     here = ["--quiet", "--no-deps", "--no-index"]
-    run([*pip, "wheel", *here, "--no-build-isolation", "--wheel-dir", wheels, TREE], env=path)
+    run([*pip, "wheel", *here, "--no-build-isolation", "--wheel-dir", wheels, tree], env=path)
     run([sys.executable, "-m", "venv", "--without-pip", folder / "env"])
     [wheel] = wheels.glob("*.whl")
     run([*pip, "--python", folder / "env", "install", *here, wheel])
     ask = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    site = run([folder / "env" / "bin" / "python", "-c", ask])
+    site = run([programs / "python", "-c", ask])
     paths = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     # A line with a path only adds it: the editable install's own hook, in there, is not run.
     Path(site.strip(), "dependencies.pth").write_text("".join(f"{path}\n" for path in sorted(paths)))
-    run([binary, "write", "--help"])
-    ready.touch()
-    return binary
+    run([programs / "hupfast", "write", "--help"])
+    return programs
 
 
 def pack(images: Images, hupfast: Path) -> Images:
