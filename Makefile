@@ -54,6 +54,7 @@ fuzz: $(VENV)/installed ## Fuzz every parser and the decoders with libFuzzer, FU
 		-print_final_stats=1 build/corpus/bundle tests/fuzz/corpus/bundle
 
 bench: bench-stages ## Time the stages, then hupfast beside its peers (root; about 40 minutes, 10 with ARGS=--no-card)
+	@.ci/packages peers
 	$(BIN)/python -m benchmarks $(ARGS)
 
 bench-stages: $(VENV)/installed ## Time each stage and the whole, and save that under the commit's name
