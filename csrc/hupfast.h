@@ -245,9 +245,10 @@ int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *e
 /* Move bytes from a socket or pipe into the input, on the calling thread, instead of acquire and commit: `length` at
  * most, and for timeout_ms at most (below 2^31). *moved is how many came, whatever is returned.
  *   HUP_OK        all of them, or the run needs no more
- *   HUP_RUNNING   the time is over; or a signal came
+ *   HUP_RUNNING   the time is over
  *   HUP_E_SOURCE  fd has given no more, and error->sys_errno says why: ETIMEDOUT: there was room, and nothing came any
- *                 more; ENODATA: it has ended. The run goes on, with another fd or with acquire.
+ *                 more; EINTR: nor until a signal came, before the time was over; ENODATA: it has ended. The run
+ *                 goes on, with another fd or with acquire.
  * Other negative values are those of the run, as with acquire. */
 int hup_writer_pull(hup_writer *writer, int fd, uint64_t length, uint32_t timeout_ms, uint64_t *moved,
                     hup_error *error);

@@ -213,7 +213,7 @@ int hup_reader_pull(struct hup_run *run, int fd, uint64_t length, uint32_t timeo
         status = hup_input_commit(&run->input, got, error);
         if (status)
             return status;
-        if (number == EINTR || (got && *moved < length && !hup_clock_left_ms(deadline)))
+        if (got && *moved < length && !hup_clock_left_ms(deadline))
             return HUP_RUNNING;
         if (number && number != EAGAIN && number != ECANCELED) /* of the latter the next acquire tells the reason */
             return hup_fail_errno(error, HUP_E_SOURCE, number, run->input.filled, size,

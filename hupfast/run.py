@@ -70,7 +70,8 @@ class Pulled(NamedTuple):
     """
     What Run.pull has done. moved: bytes. wanted: the run may need more.
 
-    problem: the errno of why the descriptor gave no more: ETIMEDOUT when nothing came any more, ENODATA at its end.
+    problem: the errno of why the descriptor gave no more: ETIMEDOUT when nothing came any more, EINTR when nothing came
+        until a signal did, ENODATA at its end.
     """
 
     moved: int

@@ -115,7 +115,7 @@ class HttpResponse:
             self._silent = 0.0  # if it has failed behind these bytes, it does so again
         elif pulled.problem == errno.ENODATA:
             raise self._cut_off()
-        elif pulled.problem != errno.ETIMEDOUT:
+        elif pulled.problem not in (errno.ETIMEDOUT, errno.EINTR):  # a signal does not end a silence
             self.abandon()
             raise explained(OSError(pulled.problem, os.strerror(pulled.problem)), self._doing, self._transport)
         else:

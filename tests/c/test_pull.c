@@ -2,8 +2,10 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdint.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 #include "check.h"
@@ -186,6 +188,27 @@ static void waits_for_room(void)
     job_close(&job);
 }
 
+static void on_alarm(int number)
+{
+    (void)number;
+}
+
+/* A signal ends a pull early, and can be told from a run without room: the fd has been silent until then. */
+static void hears_a_signal(void)
+{
+    struct job job = job_open(0);
+    struct itimerval often = { { 0, 20000 }, { 0, 20000 } }, never = { 0 };
+    uint64_t moved, since = hup_clock_ns();
+
+    CHECK(sigaction(SIGALRM, &(struct sigaction){ .sa_handler = on_alarm, .sa_flags = SA_RESTART }, NULL) == 0);
+    CHECK(setitimer(ITIMER_REAL, &often, NULL) == 0);
+    CHECK_EQUAL(pull(&job, 10, 60000, &moved), HUP_E_SOURCE);
+    CHECK_EQUAL(job.error.sys_errno, EINTR);
+    CHECK(hup_clock_ns() - since < 30000000000u);
+    CHECK(setitimer(ITIMER_REAL, &never, NULL) == 0);
+    job_close(&job);
+}
+
 static void *cancel_soon(void *argument)
 {
     usleep(100000);
@@ -219,6 +242,7 @@ int main(void)
     goes_on_elsewhere(&chunked, &raw);
     tells_errno();
     waits_for_room();
+    hears_a_signal();
     hears_the_end();
     free(raw.data);
     free(frame.data);

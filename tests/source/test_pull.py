@@ -1,5 +1,8 @@
 """A body that C takes from the socket itself: the same bytes, patience and errors as through readinto."""
 
+import signal
+import time
+
 import pytest
 
 import hupfast
@@ -54,6 +57,25 @@ def test_server_that_falls_silent(clock, target):
         pytest.raises(SourceError, match=r"sent nothing for 0\.3 s"),
     ):
         hupfast.write_image(server.url("f"), target, transport=clock.transport(stall_timeout=0.3, retries=1))
+
+
+def test_silence_with_signals(clock, target):
+    """A program that is interrupted all the time gives a silent server up too."""
+
+    def patient(progress: hupfast.Progress) -> None:
+        assert time.monotonic() - started < 5
+
+    started = time.monotonic()
+    old = signal.signal(signal.SIGALRM, lambda number, frame: None)
+    signal.setitimer(signal.ITIMER_REAL, 0.02, 0.02)
+    try:
+        with serve(stall_after=20_000) as server:
+            hupfast.write_image(server.url("f"), target, transport=clock.transport(stall_timeout=0.3), progress=patient)
+            assert len(server.requests) == 2
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, old)
+    assert target.read_bytes() == DATA
 
 
 def test_run_that_has_no_room(clock, tmp_path):
