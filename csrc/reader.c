@@ -151,7 +151,6 @@ static void *read_all(void *argument)
     int status;
 
     hup_pace_thread(&reader->run->pace);
-    hup_trace_thread(&reader->run->gate.trace, HUP_STAGE_READ);
     if (hup_run_surveys(reader->run))
         status = read_ranges(reader, &cache, &error);
     else

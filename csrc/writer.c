@@ -19,11 +19,11 @@ struct hup_writer {
     bool is_finished; /* under the gate's lock, as is the next */
     int status;
     bool reading;         /* the reader thread was started */
-    bool fed;             /* the caller feeds it */
-    uint64_t acquired_ns; /* when it got memory for that */
+    bool fed;             /* the stage of reading has its thread */
+    uint64_t acquired_ns; /* when the caller got memory for input */
 };
 
-/* The caller's thread does the work of a stage. */
+/* A thread does the work of reading: the caller's, or the reader's, which may follow it. So they count as one. */
 static struct hup_trace *feeder(hup_writer *writer)
 {
     struct hup_trace *trace = &writer->run.gate.trace;
@@ -200,6 +200,7 @@ int hup_writer_read_fd(hup_writer *writer, int fd, uint64_t length, hup_error *e
 {
     if (writer->reading || writer->run.input.ended)
         return hup_fail(error, HUP_E_USAGE, 0, 0, "the input was given already");
+    feeder(writer);
     int status = hup_reader_start(&writer->reader, &writer->run, fd, length, error);
     writer->reading = status == HUP_OK;
     return status;

@@ -3,6 +3,7 @@
 import json
 from collections import defaultdict
 from itertools import pairwise
+from subprocess import PIPE, Popen
 
 import pytest
 
@@ -44,6 +45,14 @@ def test_the_stages_of_a_report(image, kind, target):
         assert stage.pieces >= 1
     assert report.stages["decode"].threads == report.workers
     assert report.stages["write"].threads == report.stages["verify"].threads == report.depth
+
+
+def test_reading_a_pipe(image, kind, target):
+    """What was peeked at, and what C reads behind it, are one stage with one thread at a time."""
+    with Popen(["cat", kind], stdout=PIPE) as process:
+        report = write_image(process.stdout.fileno(), target)
+    stage = report.stages["read"]
+    assert (stage.bytes, stage.threads) == (kind.stat().st_size, 1)
 
 
 def test_who_waits_for_whom(image, target):
