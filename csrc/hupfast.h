@@ -29,7 +29,7 @@ extern "C" {
 /* How a call ended. Each negative value says what was done to the target by then. */
 typedef enum {
     HUP_OK = 0,
-    HUP_RUNNING = 1,       /* hup_writer_wait only: the time is over, the run is not */
+    HUP_RUNNING = 1,       /* the time that the caller gave is over, the run is not */
     HUP_E_SYSTEM = -1,     /* the machine could not give memory, a thread or a descriptor: sys_errno */
     HUP_E_USAGE = -2,      /* the caller broke a rule of this header; nothing was written */
     HUP_E_MEMORY = -3,     /* the image needs a larger budget, in `needed`; nothing was written */

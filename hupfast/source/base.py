@@ -27,8 +27,8 @@ class Source:
 
     name: for messages; without passwords.
     size: bytes that will come in all, None when unknown.
-    taken: where the next byte is: bytes that readinto and take_peeked have given out since the start, or where
-        seek has gone. Those that C reads are not counted.
+    taken: where the next byte is: bytes that readinto, take_peeked and pull have given out since the start, or where
+        seek has gone. Those that C reads by fileno() are not counted.
     seekable: rewind() works, and seek() where the bytes are not decoded.
     remote: what is read twice is fetched twice.
     end_is_told: a stream that broke off is told from one that is complete.
