@@ -14,7 +14,7 @@ from hupfast.source.address import Address, one_line
 from hupfast.source.proxy import Proxy
 from hupfast.source.retry import Temporary
 from hupfast.source.transport import Transport
-from hupfast.source.wire import Nonsense, Response, Slow
+from hupfast.source.wire import CutOff, Nonsense, Response, Slow
 
 _SEND_PIECE = 2**16
 _RECEIVE = 2**19
@@ -146,6 +146,8 @@ def explained(error: OSError | http.client.HTTPException, doing: str, transport:
 def _no_answer(error: http.client.HTTPException, doing: str) -> SourceError:
     if isinstance(error, http.client.RemoteDisconnected):
         return Temporary(f"{doing}: the server closed the connection without an answer")
+    if isinstance(error, CutOff):
+        return Temporary(f"{doing}: the server closed the connection in the middle of an answer")
     if isinstance(error, http.client.IncompleteRead):
         return Temporary(f"{doing}: the connection ended in the middle of the file")
     if isinstance(error, http.client.BadStatusLine):

@@ -37,6 +37,10 @@ class Slow(TimeoutError):
     """Bytes came, but the head of an answer was not complete in time."""
 
 
+class CutOff(http.client.HTTPException):
+    """The connection ended within a head."""
+
+
 class Nonsense(http.client.HTTPException):
     """A head without an end, or chunks that are none: no accident on the way, and not worth another try."""
 
@@ -51,6 +55,7 @@ class _Raw(io.RawIOBase):
         self._end: float | None = None
         self._have = 0
         self._held = False
+        self.ended = False  # within its bounds: where more was to come
 
     def readable(self) -> bool:
         return True
@@ -82,6 +87,7 @@ class _Raw(io.RawIOBase):
                 raise Slow from None
             raise
         self._have += got or 0
+        self.ended = got == 0
         return got
 
     def bind(self) -> None:
@@ -121,6 +127,8 @@ class Response(http.client.HTTPResponse):
 
     def begin(self) -> None:
         super().begin()
+        if self._raw.ended:  # http.client takes the end of a connection for that of a head
+            raise CutOff
         self._raw.loose()
 
     def take_buffered(self) -> bytes:

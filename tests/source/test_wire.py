@@ -53,6 +53,16 @@ def test_chunks(body, data):
     assert fetch(CHUNKED + body) == data
 
 
+ENTIRE = HEAD + b"ETag: x\r\nContent-Length: 5\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", range(len(HEAD) - 2, len(ENTIRE)))
+def test_a_head_that_breaks_off(size):
+    """Half a head is not taken for one without the rest of its lines: another try may bring all of it."""
+    with pytest.raises(Temporary):
+        fetch(ENTIRE[:size])
+
+
 @pytest.mark.parametrize("size", [b"-5", b"+5", b"0x5", b"5_0", b"", b" ", b"x", b"f" * 16, b";5", b"\xb2"])
 def test_what_is_no_size_of_a_chunk(size):
     """Nothing but hex digits is one: the source has failed, and another try would not help."""
