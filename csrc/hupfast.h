@@ -343,8 +343,9 @@ void hup_bench_cancel(hup_bench *bench);
 /* Stop if need be, wait for what is in flight, close and free all. NULL is allowed. */
 void hup_bench_close(hup_bench *bench);
 
-/* Compress a piece of an image into a zstd frame of its own. room: hup_bench_room(size) is enough. xxh3: of the raw
- * bytes, as in a chunk table. HUP_E_USAGE: it is not. */
+/* Compress a piece of an image into a zstd frame of its own, whatever the level in no more than 4 MiB of memory for a
+ * piece of 1 MiB. room: hup_bench_room(size) is enough. xxh3: of the raw bytes, as in a chunk table. HUP_E_USAGE: it is
+ * not. */
 int hup_bench_compress(const void *data, size_t size, int level, void *frame, size_t room, size_t *length,
                        uint8_t xxh3[16], hup_error *error);
 size_t hup_bench_room(size_t size);

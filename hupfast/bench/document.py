@@ -71,7 +71,10 @@ deviation of the rounds, 0 of one round.
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from array import array
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING
 
 from hupfast.bench.read import read_value
 from hupfast.bench.stats import Latency, Middle
@@ -82,6 +85,17 @@ __all__ = ["Document", "Latency", "Middle", "load", "parse"]
 FORMAT = "hupfast-bench"
 VERSION = 1
 _LIMIT = 256 << 20
+_MICROSECONDS_MOST = 2**32 - 1  # 71 minutes
+
+if TYPE_CHECKING:
+    Microseconds = array[int]
+else:  # before Python 3.12 it takes no brackets when it runs
+    Microseconds = array
+
+
+def microseconds(values: Iterable[float]) -> Microseconds:
+    """Times as a document keeps them: 4 bytes each, for there may be half a million."""
+    return array("I", (min(round(value), _MICROSECONDS_MOST) for value in values))
 
 
 @dataclass(frozen=True)
@@ -152,7 +166,7 @@ class Round:
     seconds: float
     flush_seconds: float
     flushes: int
-    latencies_us: tuple[int, ...]
+    latencies_us: Microseconds
     flush_max_seconds: float | None = None
 
     @property
@@ -264,7 +278,16 @@ class Document:
 
     def as_dict(self) -> dict[str, object]:
         """All of it, for JSON."""
-        return {"format": FORMAT, "version": VERSION, **asdict(self)}
+        return {"format": FORMAT, "version": VERSION, **asdict(self, dict_factory=_plain)}
+
+    def chunks(self, **before: object) -> Iterator[bytes]:
+        """Its JSON, a line, one run after the other: objects of all samples take more than a board has to spare."""
+        rest = replace(self, runs=()).as_dict()
+        del rest["runs"]
+        yield json.dumps({**before, **rest}).encode()[:-1] + b', "runs": ['
+        for number, run in enumerate(self.runs):
+            yield (b", " if number else b"") + json.dumps(asdict(run, dict_factory=_plain)).encode()
+        yield b"]}\n"
 
 
 def parse(text: str | bytes, name: str) -> Document:
@@ -293,6 +316,10 @@ def load(path: str) -> Document:
     if len(data) > _LIMIT:
         raise DataError(f"{path} is no result of `hupfast bench`: it is larger than {_LIMIT >> 20} MiB")
     return parse(data, path)
+
+
+def _plain(items: list[tuple[str, object]]) -> dict[str, object]:
+    return {name: list(value) if isinstance(value, array) else value for name, value in items}
 
 
 def _no_constant(word: str) -> object:

@@ -2,8 +2,8 @@
 A made image, to measure the whole pipeline with: chunked, of any size, without a file and without much memory.
 
 A few chunks that look like those of a root filesystem (programs and text, what is compressed already, zeroes) are
-packed once, and come again and again. A medium sees every byte of them; only one that looks for equal blocks far apart
-could save itself work.
+packed once, one of each kind, and come again and again. A medium sees every byte of them; only one that looks for equal
+blocks far apart could save itself work.
 """
 
 import io
@@ -17,29 +17,35 @@ CHUNK = 1 << 20
 PATTERN = "ptptnptz"
 """Kinds of the chunks, over and over: t text, p program, n noise, z zeroes."""
 
+KINDS = "".join(sorted(set(PATTERN)))
+
 _SEED = 4
 _FREQUENT = bytes(byte for byte in range(256) for _ in range(1 + 200 // (1 + byte)))
 
 
-def make_chunk(kind: str, number: int, size: int = CHUNK) -> bytes:
-    """One raw chunk of a kind; another one for each number."""
-    chaos = random.Random(f"{_SEED} {kind} {number}")
+def make_chunk(kind: str, size: int = CHUNK) -> bytes:
+    """The raw chunk of a kind."""
+    chaos = random.Random(f"{_SEED} {kind}")
     if kind == "z":
         return bytes(size)
     if kind == "n":
         return chaos.randbytes(size)
     make = _text if kind == "t" else _program
-    parts, have = [], 0
-    while have < size:
-        parts.append(make(chaos))
-        have += len(parts[-1])
-    return b"".join(parts)[:size]
+    parts, left = [], size
+    while left:
+        parts.append(make(chaos)[:left])
+        left -= len(parts[-1])
+    return b"".join(parts)
 
 
 def _text(chaos: random.Random) -> bytes:
     """Lines of words, some of them seen before, as in documentation and configuration files."""
     words = [bytes(chaos.choices(b"etaoinshrdlucmfwyp", k=chaos.randrange(2, 10))) for _ in range(3000)]
-    return b"".join(chaos.choice(words) + (b"\n" if chaos.random() < 0.1 else b" ") for _ in range(20000))
+    out = bytearray()  # and no list: so many objects leave memory behind that nothing else can use
+    for _ in range(20000):
+        out += chaos.choice(words)
+        out += b"\n" if chaos.random() < 0.1 else b" "
+    return bytes(out)
 
 
 def _program(chaos: random.Random) -> bytes:
@@ -101,10 +107,9 @@ class MadeImage(io.RawIOBase):
 
 def make_image(image_size: int, level: int) -> MadeImage:
     """Make one of about `image_size` bytes, packed at a level of zstd."""
-    frames, chunks = [], []
-    for number, kind in enumerate(PATTERN):
-        raw = make_chunk(kind, number)
+    made: dict[str, tuple[Frame, Chunk]] = {}
+    for kind in KINDS:
+        raw = make_chunk(kind)
         frame = compress(raw, level)
-        frames.append(frame)
-        chunks.append(Chunk(len(frame.data), kind == "z", sha256(frame.data), frame.xxh3, sha256(raw)))
-    return MadeImage(image_size, frames, chunks)
+        made[kind] = frame, Chunk(len(frame.data), kind == "z", sha256(frame.data), frame.xxh3, sha256(raw))
+    return MadeImage(image_size, [made[kind][0] for kind in PATTERN], [made[kind][1] for kind in PATTERN])

@@ -19,7 +19,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hupfast.bench.document import Document, Pipeline, Round, Run, Seconds, Settings, Skipped, Stage, Storage, Sustained
+from hupfast.bench.document import (
+    Document,
+    Pipeline,
+    Round,
+    Run,
+    Seconds,
+    Settings,
+    Skipped,
+    Stage,
+    Storage,
+    Sustained,
+    microseconds,
+)
 from hupfast.bench.engine import Moved, NotHere, move
 from hupfast.bench.image import MadeImage, make_image
 from hupfast.bench.machine import describe_board, judge, look, processors
@@ -234,9 +246,9 @@ def _one_round(session: _Session, cell: Cell, number: int, into: list[Round]) ->
     except NotHere as reason:
         session.skipped[what] = str(reason)
         return
-    microseconds = tuple(round(took * 1e6) for took in moved.latencies)
+    latencies = microseconds(took * 1e6 for took in moved.latencies)
     flushes = moved.flush_seconds, moved.flushes
-    into.append(Round(moved.bytes, moved.seconds, *flushes, microseconds, moved.flush_max_seconds))
+    into.append(Round(moved.bytes, moved.seconds, *flushes, latencies, moved.flush_max_seconds))
 
 
 def _on_fresh_data(session: _Session, cell: Cell) -> Moved:

@@ -1,14 +1,15 @@
 """
 Values of JSON into dataclasses, by their types.
 
-What is known: bool, int, float, str, object, None by `|`, tuples, dict[str, X], and dataclasses of these. Numbers that
-nothing can be (infinite ones, temperatures below the lowest, others below 0) are refused. A field with a default may
-be missing.
+What is known: bool, int, float, str, object, None by `|`, tuples, arrays (of integers of 32 bits), dict[str, X], and
+dataclasses of these. Numbers that nothing can be (infinite ones, temperatures below the lowest, others below 0) are
+refused. A field with a default may be missing.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from dataclasses import MISSING, fields, is_dataclass
 from types import NoneType, UnionType
 from typing import Any, get_args, get_origin, get_type_hints
@@ -29,6 +30,8 @@ def read_value(kind: Any, value: object, where: str) -> Any:
         return None if value is None else read_value(inner, value, where)
     if origin is tuple:
         return _read_tuple(get_args(kind), value, where)
+    if kind is array:
+        return _read_array(value, where)
     if origin is dict:
         inner = get_args(kind)[1]
         return {key: read_value(inner, one, f"{where}.{key}") for key, one in _expect(dict, value, where).items()}
@@ -59,6 +62,14 @@ def _read_tuple(kinds: tuple[Any, ...], value: object, where: str) -> Any:
     if len(items) != len(kinds):
         raise DataError(f"{where} has {len(items)} values, and must have {len(kinds)}")
     return tuple(read_value(kind, one, f"{where}[{i}]") for i, (kind, one) in enumerate(zip(kinds, items, strict=True)))
+
+
+def _read_array(value: object, where: str) -> array[int]:
+    items = _expect(list, value, where)
+    try:
+        return array("I", items)
+    except (TypeError, OverflowError):
+        raise DataError(f"{where} has a value that is no integer from 0 to {2**32 - 1}") from None
 
 
 def _read_number(kind: Any, value: object, where: str) -> Any:

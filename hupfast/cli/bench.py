@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from hupfast.cli.output import Size, ask, human, json_option, print_json, quiet_option, say, yes_option
+from hupfast.cli.output import Size, ask, human, json_option, print_parts, quiet_option, say, yes_option
 from hupfast.errors import Cancelled, HupfastError, Refused
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def bench() -> None:
 @click.option("--rounds", type=click.IntRange(1, 99), help="How often each run is made.  [default: 3, --full: 5]")
 @click.option("--seconds", type=click.FloatRange(0, 86400), help="How long the long write lasts at most; 0: none.")
 @click.option("--image", metavar="FILE", help="Image to measure the whole of writing with.  [default: one is made]")
-@click.option("--in-flight", type=Size(), default="32M", show_default=True, help="Most bytes in flight at once.")
+@click.option("--in-flight", type=Size(), default="16M", show_default=True, help="Most bytes in flight at once.")
 @click.option("--memory", type=Size(), default="16M", show_default=True, help="Budget of writing the image.")
 @click.option("--save", is_flag=True, help="Let `hupfast write` and `update` use the best settings for this medium.")
 @click.option("-o", "--output", metavar="FILE", help="Write the result to FILE, as JSON.")
@@ -137,7 +137,7 @@ def run(
     if save:
         _save(document, target, root, state, silent)
     if as_json:  # the last of all: an error that comes before is the only document then
-        print_json({"ok": True, "exit_code": 0, **document.as_dict()})
+        print_parts(document.chunks(ok=True, exit_code=0))
 
 
 def _check_output(path: str) -> None:
@@ -205,12 +205,11 @@ def _telling(quiet: bool) -> Iterator[Callable[[str], None]]:
 
 
 def _write(document: Document, path: str) -> None:
-    import json
     from pathlib import Path
 
     from hupfast.durable import write_chunks
 
-    write_chunks(Path(path), iter([json.dumps(document.as_dict()).encode() + b"\n"]))
+    write_chunks(Path(path), document.chunks())
 
 
 def _save(document: Document, target: str, root: str, state: str | None, silent: bool) -> None:

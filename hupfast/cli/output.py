@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -94,6 +94,12 @@ def print_json(document: object) -> None:
     import json
 
     _print(json.dumps(document))
+
+
+def print_parts(parts: Iterable[bytes]) -> None:
+    """The one document of --json, with the end of its line, where it is too long to be in memory as a whole."""
+    for part in parts if sys.stdout is not None else ():
+        click.echo(part, nl=False)
 
 
 def _print(line: str) -> None:

@@ -15,6 +15,7 @@ from hupfast.bench.document import (
     Stage,
     Storage,
     Sustained,
+    microseconds,
 )
 from hupfast.bench.stats import Middle, latency, middle
 from hupfast.bench.verdict import make_verdict
@@ -24,7 +25,8 @@ MIB = 2**20
 
 def run(operation: str = "write", rate: float = 40e6, block: int = MIB, depth: int = 4, **more: object) -> Run:
     """Three rounds at a rate, with a spread of 1%."""
-    rounds = tuple(Round(round(share * rate), 1.0, 0.1, 1, (900, 1000, 1100)) for share in (0.99, 1.0, 1.01))
+    took = microseconds((900, 1000, 1100))
+    rounds = tuple(Round(round(share * rate), 1.0, 0.1, 1, took) for share in (0.99, 1.0, 1.01))
     made = Run(operation, "threads", block, depth, 0, rounds, middle([r.rate for r in rounds]), latency([1, 2, 3]))
     return replace(made, **more)  # type: ignore[arg-type]
 
