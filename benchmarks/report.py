@@ -84,6 +84,10 @@ def _ideal(found: Summary | None, against: str, summaries: Table, size: int, zer
     return needed(found, size, zeroes) / speed if speed else None
 
 
+_DEVICES_OF_ALL = ("fast", "card")
+"""Where every contender runs that is of no other table."""
+
+
 def device_table(device: str, contenders: Sequence[Contender], summaries: Table, *, size: int, zeroes: str) -> str:
     """What everybody needed on one device. Contenders that were not meant to run there have no row."""
     against = {"fast": "x zstd", "card": "x ideal"}.get(device, "x file")
@@ -91,7 +95,7 @@ def device_table(device: str, contenders: Sequence[Contender], summaries: Table,
     rows = []
     for each in contenders:
         found = summaries.get((device, each.name))
-        if (each.where or device) != device:
+        if (each.where or device) != device or (not each.where and device not in _DEVICES_OF_ALL):
             continue
         if found or (each.absent and (device == "fast" or each.limit is None)):
             rows.append(_row(each, found, _ideal(found, each.against, summaries, size, zeroes), size))

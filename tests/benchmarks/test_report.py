@@ -5,9 +5,11 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.contenders import Contender
 from benchmarks.fetched import Fetch
-from benchmarks.report import fetch_table, mebibytes, save, seconds, table, verdict_table
+from benchmarks.report import device_table, fetch_table, mebibytes, save, seconds, table, verdict_table
 from benchmarks.stats import Spread
+from benchmarks.streams import STREAM
 from benchmarks.targets import Goal, Verdict
 
 
@@ -33,6 +35,18 @@ def test_seconds_of_several_runs() -> None:
     """Median and bounds; one run has no bounds."""
     assert seconds(Spread(1.5, 1.25, 2), 3) == "1.50 (1.25-2.00)"
     assert seconds(Spread(1.5, 1.5, 1.5), 1) == "1.50"
+
+
+def test_who_is_absent_stands_in_its_own_tables() -> None:
+    """One that could not run is told of where it would have run, and nowhere else."""
+    missing = [
+        Contender(name, name, lambda target, pattern: [], None, absent="not installed", where=where)
+        for name, where in (("peer", ""), ("streamed", STREAM))
+    ]
+    rows = {name: device_table(name, missing, {}, size=1, zeroes="data") for name in ("fast", STREAM)}
+
+    assert ("peer" in rows["fast"], "streamed" in rows["fast"]) == (True, False)
+    assert "peer" not in rows[STREAM]
 
 
 def test_each_verdict_is_told_with_its_ratio() -> None:
