@@ -183,8 +183,10 @@ static int put_block(struct worker *worker, const struct hup_block *block, uint8
         atomic_fetch_add(&run->unchanged, block->size);
         return HUP_OK;
     }
-    if (block->zero && (hup_run_compares(run) || block->size % run->target.align))
-        memset(data, 0, block->size); /* a decoder only flags zeroes; here they are looked at */
+    /* A chunk of zeroes is only flagged; here its bytes are looked at. Zeroes that were decoded are there already, and
+     * must not be written again: a decoder may be reading them, as its window. */
+    if (block->zero && (hup_run_compares(run) || block->size % run->target.align) && !hup_all_zero(data, block->size))
+        memset(data, 0, block->size);
     for (uint64_t at = block->offset; !status && hup_ranges_next(&run->ranges, &at, end, &until); at = until) {
         status = put_part(worker, at, data + (at - block->offset), (size_t)(until - at), block->zero, error);
         mapped += until - at;

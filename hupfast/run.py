@@ -257,7 +257,7 @@ class Run:
         """
         Stop if need be, join every thread, close the target. May be called twice.
 
-        Only when no other thread is inside acquire, commit, read_fd, end or wait: cancel() first, and join it.
+        Only when no other thread is inside acquire, commit, pull, read_fd, end or wait: cancel() first, and join it.
         """
         with self._closing:
             handle, self._handle = self._handle, ffi.NULL
