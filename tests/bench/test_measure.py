@@ -259,9 +259,9 @@ def test_prediction_on_a_card(tmp_path, monkeypatch):
         pytest.skip("loop devices need root")
     if reason := card_missing():
         pytest.skip(reason)
-    rate = 20_000_000  # it has a quarter of a second in store, which must be little beside the whole
+    rate = 20_000_000  # it has a quarter of a second in store, which must be little beside the long write
     cells = (Cell("write", MIB, 4), Cell("read", MIB, 4), Cell("zero", 4 * MIB, 1))
-    plan = tiny(cells=cells, rounds=1, run=1.2, run_bytes=64 * MIB, sustained=1.5, image=0.0)
+    plan = tiny(cells=cells, rounds=1, run=1.2, run_bytes=64 * MIB, sustained=4.0, image=0.0)
     with card(tmp_path, 96 * MIB, rate, "data") as medium:
         document = measure(str(medium.path), plan)
         assert document.verdict.limit == "medium"
