@@ -62,7 +62,7 @@ deviation of the rounds, 0 of one round.
     "limit": "medium|processor", "sentence": text,
     "block": int, "depth": int, "memory": int (the product)    to write images with
     "rates": {"write", "read", "zero", "decompress", "sha256", "xxh3", "pipeline": number|null}
-             the best ones of the medium, those of all processors, and of the whole pipeline (raw bytes)
+             the best ones of the medium in short runs, those of all processors, and of the whole pipeline (raw bytes)
   }
 }
 ```

@@ -141,7 +141,7 @@ def measure(
         sustained=sustained,
         stages=stages,
         pipeline=pipeline,
-        verdict=make_verdict(runs, stages, pipeline, medium.kind, medium.model),
+        verdict=make_verdict(runs, stages, pipeline, medium.kind, medium.model, sustained),
     )
 
 

@@ -7,7 +7,7 @@ the first one, and more so than noise would explain.
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
@@ -54,6 +54,13 @@ def make_points(ends: Sequence[float], block: int, seconds: float, written: int)
     while len(points) > 1 and points[-1][1] >= written:
         points.pop()
     return [*points, (seconds, written)]
+
+
+def seconds_at(points: Sequence[tuple[float, int]], size: float) -> float:
+    """When so many bytes of a curve were written; they are no more than its last point has."""
+    at = min(max(bisect_left(points, size, key=lambda point: point[1]), 1), len(points) - 1)
+    (start, before), (end, after) = points[at - 1], points[at]
+    return start + (end - start) * (size - before) / (after - before) if after > before else start
 
 
 def find_knee(points: Sequence[tuple[float, int]]) -> Knee:

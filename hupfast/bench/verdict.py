@@ -4,7 +4,7 @@ What follows from a measurement: what limits this board, the settings to use, an
 The model of a run. Decoders and target work at the same time, and the slower of the two decides; zeroes are asked for
 when all else is written, and the read-back comes last:
 
-    write = max(data / rate of the medium, work of the processors) + zeroes / rate of zeroing
+    write = max(seconds of the medium for the data, work of the processors) + zeroes / rate of zeroing
     work  = data / decompression + packed bytes / SHA-256 + data / XXH3          (all on all processors)
     verify = max(image / rate of reading, image / XXH3)
 """
@@ -14,7 +14,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from hupfast.bench.calm import calm_rate, stall_share
 from hupfast.bench.document import Document, Pipeline, Rates, Run, Stage, Sustained, Verdict
+from hupfast.bench.sustained import seconds_at
 from hupfast.errors import UsageError
 
 GOOD_ENOUGH = 0.97
@@ -22,6 +24,13 @@ GOOD_ENOUGH = 0.97
 
 LEVEL = 9
 """Of zstd, that images are taken to be packed with, where nothing else is said: that of `hupfast pack`."""
+
+_SAME = 0.05
+_SPREADS = 2
+"""Rates of short runs and of the long write that differ by less, or by less than so many spreads, are the same."""
+
+_LEAST_GAIN = 0.5
+"""No settings take less of the time of a long write."""
 
 _NAMES = {
     "mmc": "the eMMC",
@@ -50,21 +59,29 @@ def best_settings(runs: Iterable[Run]) -> Run:
     """
     The run with the settings to write with: of those that are as good as the best, the one of the least memory.
 
+    Good without stalls (calm.py), for which rounds of a second are too short.
     Of two that take the same, the one with fewer writes in flight. Raises: UsageError when nothing was written.
     """
     plain = _plain(runs, "write")
     if not plain:
         raise UsageError("there is no measurement of plain writes")
-    best = max(run.rate.median for run in plain)
-    good = [run for run in plain if run.rate.median >= GOOD_ENOUGH * best]
+    share = stall_share(plain)
+    rates = [calm_rate(run, share) for run in plain]
+    good = [run for run, rate in zip(plain, rates, strict=True) if rate >= GOOD_ENOUGH * max(rates)]
     return min(good, key=lambda run: (run.block * run.depth, run.depth))
 
 
 def make_verdict(
-    runs: tuple[Run, ...], stages: tuple[Stage, ...], pipeline: Pipeline | None, kind: str, model: str | None
+    runs: tuple[Run, ...],
+    stages: tuple[Stage, ...],
+    pipeline: Pipeline | None,
+    kind: str,
+    model: str | None,
+    long: Sustained | None = None,
 ) -> Verdict:
-    """Judge. kind, model: of the medium."""
+    """Judge. kind, model: of the medium. long: the long write, whose rate is the medium's; else that of short runs."""
     chosen = best_settings(runs)
+    lasting, aside = _lasting_rate(runs, chosen, long)
     rates = Rates(
         write=chosen.rate.median,
         read=_best(_plain(runs, "read")),
@@ -76,18 +93,18 @@ def make_verdict(
     )
     name = _NAMES.get(kind, "the medium") + (f" ({model})" if model else "")
     work = _work(rates, 1.0, 1.0 / usual_ratio(stages))
-    medium = f"{name}: {mb(chosen.rate.median)}"
+    medium = f"{name}: {mb(lasting)}{aside}"
     if work is None or rates.decompress is None:
         limit, sentence = "medium", f"{medium}; the processor was not measured"
     else:
         threads = max(stage.threads for stage in stages)
         on = "one processor" if threads == 1 else f"{threads} processors"
-        if 1 / work >= chosen.rate.median:
+        if 1 / work >= lasting:
             limit, sentence = "medium", f"{medium}; decompression could do {mb(rates.decompress)} on {on}"
         else:
             limit = "processor"
             sentence = f"the processor: {mb(1 / work)}, decompressing and checking on {on}; {name} could do"
-            sentence += f" {mb(chosen.rate.median)}"
+            sentence += f" {mb(lasting)}{aside}"
     return Verdict(limit, sentence, chosen.block, chosen.depth, chosen.block * chosen.depth, rates)
 
 
@@ -119,6 +136,19 @@ def predict(
     return Prediction(max(medium, work) + zeroing, verify)
 
 
+def _lasting_rate(runs: tuple[Run, ...], chosen: Run, long: Sustained | None) -> tuple[float, str]:
+    """What the medium takes in the end, and words on what it takes at first, where that is clearly another rate."""
+    short = chosen.rate.median
+    if long is None or not long.sustained_rate or not long.burst_rate:
+        return short, ""
+    burst, lasting = chosen_rates(runs, chosen.block, chosen.depth, long)
+    if long.knee_bytes is not None:
+        return lasting, f" in the long run ({mb(burst)} for the first {long.knee_bytes / 1e6:.0f} MB)"
+    if abs(short - lasting) <= max(_SAME, _SPREADS * chosen.rate.relative) * lasting:
+        return lasting, ""
+    return lasting, f" in the long run ({mb(short)} in short ones)"
+
+
 def usual_ratio(stages: Iterable[Stage], level: int = LEVEL) -> float:
     """Raw bytes to packed ones of what was decompressed, at the measured level that is nearest; 2 when none was."""
     found = [(abs((stage.level or 0) - level), stage.ratio) for stage in stages if stage.ratio]
@@ -133,14 +163,21 @@ def mb(rate: float) -> str:
 
 
 def _medium_seconds(document: Document, data: float) -> float:
-    """Seconds that the medium needs to take so many bytes."""
-    rate = document.verdict.rates.write or 1.0
-    long = document.sustained
+    """
+    Seconds that the medium needs to take so many bytes.
+
+    Of a device, an image has the places that the long write has gone over, and takes what these took; so it does not
+    matter whether an erase block is slow, or a cache fast. What is behind them takes the average.
+    """
+    verdict, long = document.verdict, document.sustained
     if long is None or not long.sustained_rate or not long.burst_rate:
-        return data / rate
-    burst, slow = (speed * _gain(document, long) for speed in (long.burst_rate, long.sustained_rate))
-    fast = data if long.knee_bytes is None else min(data, long.knee_bytes)
-    return fast / burst + (data - fast) / slow
+        return data / (verdict.rates.write or 1.0)
+    burst, slow = chosen_rates(document.runs, verdict.block, verdict.depth, long)
+    known = min(data, document.settings.size, long.points[-1][1]) if document.storage.filesystem is None else 0.0
+    least, more = _LEAST_GAIN * seconds_at(long.points, known), _more(document.runs, verdict.block, verdict.depth, long)
+    seconds = max(seconds_at(long.points, known) + more * known, least)
+    fast = data if long.knee_bytes is None else min(data, max(long.knee_bytes, known))
+    return seconds + (fast - known) / burst + (data - fast) / slow
 
 
 def _zeroing_seconds(document: Document, data: float, zeroes: float) -> float:
@@ -155,7 +192,9 @@ def _zeroing_seconds(document: Document, data: float, zeroes: float) -> float:
     if document.sustained is None or not runs or not rates.zero or not rates.write:
         return zeroes / (rates.zero or rates.write or 1.0)
     speed = max(rates.zero, max(map(_without_stalls, runs)))
-    as_data = zeroes * rates.write / speed
+    plain = _plain(document.runs, "write")
+    calm = calm_rate(best_settings(plain), stall_share(plain)) if plain else rates.write
+    as_data = zeroes * calm / speed
     return _medium_seconds(document, data + as_data) - _medium_seconds(document, data)
 
 
@@ -167,34 +206,52 @@ def _without_stalls(run: Run) -> float:
     return sum(one.bytes for one in run.rounds) / seconds if seconds else 0.0
 
 
-def _gain(document: Document, long: Sustained) -> float:
+def chosen_rates(runs: Iterable[Run], block: int, depth: int, long: Sustained) -> tuple[float, float]:
     """
-    How much faster the settings of the verdict are than those of the long write.
+    Burst and sustained rate of a long write, had it been made in other blocks and depths.
 
-    By the fastest short run of each: a stall comes to one of them and not to the other, and is in the long write.
+    What these cost or save for each byte without stalls is added; stalls and a full cache take the same with all.
     """
-    chosen = document.verdict
-    top = {
-        (run.block, run.depth): max((one.rate for one in run.rounds), default=0.0)
-        for run in _plain(document.runs, "write")
-    }
-    best, base = top.get((chosen.block, chosen.depth)), top.get((long.block, long.depth))
-    return best / base if best and base else 1.0
+    more = _more(runs, block, depth, long)
+    burst, slow = (1 / max(1 / rate + more, _LEAST_GAIN / rate) for rate in (long.burst_rate, long.sustained_rate))
+    return burst, slow
+
+
+def _more(runs: Iterable[Run], block: int, depth: int, long: Sustained) -> float:
+    """Seconds for each byte that some settings take more than those of the long write; less than 0: that they save."""
+    plain = _plain(runs, "write")
+    share = stall_share(plain)
+    calm = {(run.block, run.depth): calm_rate(run, share) for run in plain}
+    chosen, base = calm.get((block, depth)), calm.get((long.block, long.depth))
+    return 1 / chosen - 1 / base if chosen and base else 0.0
 
 
 def _read_rate(document: Document) -> float | None:
-    """What reading does with settings that are nearest to the verdict's, for the read-back takes them too."""
+    """
+    What reading does with the settings of the verdict, for the read-back takes them too.
+
+    Of the depth that is nearest; between two measured block sizes, a request takes what lies between theirs.
+    """
     verdict = document.verdict
     plain = _plain(document.runs, "read")
     if not plain:
         return None
+    depth = min((run.depth for run in plain), key=lambda one: abs(one.bit_length() - verdict.depth.bit_length()))
+    found = sorted((run.block, run.block / run.rate.median) for run in plain if run.depth == depth and run.rate.median)
+    if not found:
+        return None
+    below, above = found[0], found[-1]
+    for one in found:
+        below = one if one[0] <= verdict.block else below
+        above = min(above, one) if one[0] >= verdict.block else above
+    if above[0] <= below[0]:
+        return below[0] / below[1]
+    part = min(max((verdict.block - below[0]) / (above[0] - below[0]), 0.0), 1.0)
+    return _between(below[0], above[0], part) / _between(below[1], above[1], part)
 
-    def distance(run: Run) -> float:
-        return abs(run.block.bit_length() - verdict.block.bit_length()) + 2 * abs(
-            run.depth.bit_length() - verdict.depth.bit_length()
-        )
 
-    return min(plain, key=distance).rate.median
+def _between(first: float, second: float, part: float) -> float:
+    return first + part * (second - first)
 
 
 def _plain(runs: Iterable[Run], operation: str) -> list[Run]:

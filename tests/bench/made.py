@@ -67,5 +67,5 @@ def document(
         sustained=sustained,
         stages=stages,
         pipeline=pipeline,
-        verdict=make_verdict(runs, stages, pipeline, kind, "SC16G"),
+        verdict=make_verdict(runs, stages, pipeline, kind, "SC16G", sustained),
     )

@@ -5,7 +5,7 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hupfast.bench.sustained import BINS, find_knee, make_points
+from hupfast.bench.sustained import BINS, find_knee, make_points, seconds_at
 
 MIB = 2**20
 
@@ -41,6 +41,13 @@ def test_no_knee(rate, seed, stalls):
     found = find_knee(points)
     assert found.bytes is None
     assert found.burst_rate == found.sustained_rate == points[-1][1] / points[-1][0]
+
+
+def test_seconds_at():
+    """Between two points of a curve time goes evenly; a curve of nothing takes none."""
+    points = [(0.0, 0), (1.0, 10), (5.0, 10), (6.0, 20)]
+    assert [seconds_at(points, size) for size in (0, 5, 10, 15, 20)] == [0, 0.5, 1, 5.5, 6]
+    assert seconds_at([(0.0, 0), (3.0, 0)], 0) == 0
 
 
 @given(st.lists(st.floats(0.001, 100), max_size=300), st.floats(0, 5))
