@@ -6,6 +6,8 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <time.h>
 
 #include "bench.h"
 #include "clock.h"
@@ -199,6 +201,9 @@ int hup_bench_queue_threads(struct hup_bench *bench, hup_error *error)
 
 /* -------- by io_uring -------- */
 
+#define ABANDON_NS 30000000000u
+#define ABANDON_STEP_NS 1000000
+
 struct slot {
     struct hup_bench_step step;
     struct iovec part;
@@ -255,6 +260,27 @@ static int empty_ring(struct hup_bench *bench, struct slot *slots, hup_error *er
     return status;
 }
 
+/* The ring has failed. What it was not given yet is taken back; the rest ends without it, for the kernel puts results
+ * where we see them. Its memory is the kernel's until then: of a medium that never ends, it is left to it. */
+static void abandon_ring(struct hup_bench *bench, struct slot *slots)
+{
+    uint64_t tag, start = hup_clock_ns();
+    hup_error ignored; /* the first failure is the one that is told */
+
+    while (hup_uring_withdraw(&bench->ring, &tag)) {
+        slots[tag].busy = false;
+        pthread_mutex_lock(&bench->gate.lock);
+        bench->flying--;
+        pthread_mutex_unlock(&bench->gate.lock);
+    }
+    while (bench->flying && hup_clock_ns() - start < ABANDON_NS) {
+        empty_ring(bench, slots, &ignored);
+        nanosleep(&(struct timespec){ .tv_nsec = ABANDON_STEP_NS }, NULL);
+    }
+    if (bench->flying)
+        bench->memory = MAP_FAILED;
+}
+
 int hup_bench_queue_uring(struct hup_bench *bench, hup_error *error)
 {
     struct slot slots[HUP_DEPTH_MAX] = { 0 };
@@ -269,13 +295,16 @@ int hup_bench_queue_uring(struct hup_bench *bench, hup_error *error)
         if (!bench->flying) /* only this thread changes it */
             return status;
         /* The kernel uses our memory until all has ended: a failure does not end this loop before that. */
-        int failed = hup_uring_wait(&bench->ring, &later);
-        if (!failed)
-            failed = empty_ring(bench, slots, &later);
+        int broken = hup_uring_wait(&bench->ring, &later);
+        int failed = broken ? broken : empty_ring(bench, slots, &later);
         if (failed && !status) {
             status = failed;
             if (error)
                 *error = later;
+        }
+        if (broken) {
+            abandon_ring(bench, slots);
+            return status;
         }
     }
 }

@@ -330,7 +330,8 @@ typedef struct hup_bench hup_bench;
 int hup_bench_open(const hup_bench_config *config, hup_bench **bench, hup_error *error);
 
 /* Wait for the end, timeout_ms at most. HUP_RUNNING: not yet. HUP_OK: *result is filled. Negative: it failed, and
- * nothing is in flight any more. HUP_E_SYSTEM with EOPNOTSUPP: the target knows no HUP_BENCH_DISCARD. */
+ * nothing is in flight any more (but with a broken io_uring, on a medium that takes more than 30 s for an operation).
+ * HUP_E_SYSTEM with EOPNOTSUPP: the target knows no HUP_BENCH_DISCARD. */
 int hup_bench_wait(hup_bench *bench, uint32_t timeout_ms, hup_bench_result *result, hup_error *error);
 
 /* The samples, in the order in which the operations ended. They are the engine's, until hup_bench_close; only after

@@ -12,9 +12,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "error.h"
+
+/* Two seconds in all. */
+enum { REFUSALS_MAX = 200, REFUSED_NS = 10 * 1000 * 1000 };
 
 static void *map(const struct hup_uring *ring, size_t size, uint64_t what)
 {
@@ -88,15 +92,29 @@ void hup_uring_put(struct hup_uring *ring, bool write, int fd, const struct iove
 
 int hup_uring_wait(struct hup_uring *ring, hup_error *error)
 {
-    for (;;) {
+    for (uint32_t refused = 0;;) {
         long done = syscall(SYS_io_uring_enter, ring->fd, ring->unsubmitted, 1, IORING_ENTER_GETEVENTS, NULL, 0);
         if (done >= 0) {
             ring->unsubmitted -= (uint32_t)done;
             return HUP_OK;
         }
-        if (errno != EINTR && errno != EAGAIN && errno != EBUSY)
+        if (errno == EINTR)
+            continue;
+        if ((errno != EAGAIN && errno != EBUSY) || ++refused > REFUSALS_MAX)
             return hup_fail_errno(error, HUP_E_SYSTEM, errno, 0, 0, "io_uring does not take what is put into it");
+        nanosleep(&(struct timespec){ .tv_nsec = REFUSED_NS }, NULL);
     }
+}
+
+bool hup_uring_withdraw(struct hup_uring *ring, uint64_t *tag)
+{
+    if (!ring->unsubmitted)
+        return false;
+    uint32_t tail = *ring->tail - 1; /* the kernel looks at it in io_uring_enter only */
+    *tag = ((const struct io_uring_sqe *)ring->entries)[tail & ring->mask].user_data;
+    __atomic_store_n(ring->tail, tail, __ATOMIC_RELEASE);
+    ring->unsubmitted--;
+    return true;
 }
 
 bool hup_uring_take(struct hup_uring *ring, uint64_t *tag, int32_t *result)

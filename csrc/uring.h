@@ -28,8 +28,12 @@ void hup_uring_close(struct hup_uring *ring);
  * then. No more than `depth` at once. */
 void hup_uring_put(struct hup_uring *ring, bool write, int fd, const struct iovec *part, uint64_t offset, uint64_t tag);
 
-/* Start what was put in, and wait until something has ended. HUP_E_SYSTEM. */
+/* Start what was put in, and wait until something has ended. HUP_E_SYSTEM, also when the kernel is short of memory for
+ * seconds; what was started before is in flight then as it was, and what was not can be taken back. */
 int hup_uring_wait(struct hup_uring *ring, hup_error *error);
+
+/* Take back what was put in last, as long as it was not started: its tag. False: there is no such. */
+bool hup_uring_withdraw(struct hup_uring *ring, uint64_t *tag);
 
 /* Take one that has ended: its tag, and what the call returned (bytes, or a negative errno). False: none. */
 bool hup_uring_take(struct hup_uring *ring, uint64_t *tag, int32_t *result);

@@ -260,6 +260,44 @@ static void failures_are_told(void)
     hup_faults_set(NULL, NULL);
 }
 
+/* By io_uring, with this fault of the ring; 1: there is none here. The time that it may take is well below that of the
+ * test, so that an endless loop is seen. */
+static int with_ring_fault(const char *fault, hup_error *error)
+{
+    hup_bench *bench;
+    hup_bench_result result;
+    hup_bench_config config = plain();
+
+    config.method = HUP_BENCH_URING;
+    hup_faults_set(target, fault);
+    if (hup_bench_open(&config, &bench, error))
+        return 1;
+    int status = hup_bench_wait(bench, 20000, &result, error);
+    CHECK(status != HUP_RUNNING);
+    if (status == HUP_OK)
+        CHECK_EQUAL(result.bytes, SIZE);
+    CHECK(hup_faults_hits() > 0);
+    hup_bench_close(bench);
+    return status;
+}
+
+static void a_broken_ring_ends_it(void)
+{
+    hup_error error;
+    int status = with_ring_fault("ring:einval:3:inf", &error); /* with operations in flight */
+
+    if (status == 1)
+        return;
+    CHECK_EQUAL(status, HUP_E_SYSTEM);
+    CHECK_EQUAL(error.sys_errno, EINVAL);
+    CHECK_EQUAL(with_ring_fault("ring:eio:1:inf", &error), HUP_E_SYSTEM); /* with nothing started */
+    CHECK_EQUAL(error.sys_errno, EIO);
+    CHECK_EQUAL(with_ring_fault("ring:eagain:2:inf", &error), HUP_E_SYSTEM);
+    CHECK_EQUAL(error.sys_errno, EAGAIN);
+    CHECK_EQUAL(with_ring_fault("ring:eintr:2:9,ring:eagain:20:3", &error), HUP_OK); /* these are survived */
+    hup_faults_set(NULL, NULL);
+}
+
 static void nonsense_is_refused(void)
 {
     hup_bench *bench;
@@ -337,6 +375,7 @@ int main(void)
     zeroing_zeroes(HUP_BENCH_DISCARD);
     time_ends_it();
     failures_are_told();
+    a_broken_ring_ends_it();
     stages_work();
     unlink(target);
     free(target);

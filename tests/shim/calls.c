@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -193,6 +194,24 @@ ssize_t preadv64v2(int fd, const struct iovec *parts, int count, off64_t offset,
 ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
 {
     return preadv64v2(fd, parts, count, offset, flags);
+}
+
+/* -------- io_uring -------- */
+
+/* Of all calls by number; the arguments that a call does not have are read and passed on as they are. */
+long syscall(long number, ...)
+{
+    HIDDEN(long, (long, ...), "syscall");
+    va_list arguments;
+    long word[6];
+
+    va_start(arguments, number);
+    for (int i = 0; i < 6; i++)
+        word[i] = va_arg(arguments, long);
+    va_end(arguments);
+    if (number == SYS_io_uring_enter && hup_faults_suffer(OP_RING, -1, 0, 0) == KIND_ERRNO)
+        return -1;
+    return hidden(number, word[0], word[1], word[2], word[3], word[4], word[5]);
 }
 
 /* -------- calls without data -------- */

@@ -11,7 +11,7 @@
  *   op     write    pwrite                              zero     BLKZEROOUT, fallocate with a mode
  *          flush    fsync, fdatasync                    space    fallocate without one
  *          settle   sync_file_range                     source   read, readv, pread, preadv
- *          read     pread, preadv
+ *          read     pread, preadv                      ring     io_uring_enter, of any ring
  *
  *   kind   flip     one bit of the data is changed      eio, enospc, eintr, eagain, einval, eopnotsupp
  *          drop     nothing is done, and success                   the call fails with that
@@ -30,7 +30,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const op_names[] = { "write", "flush", "settle", "read", "zero", "space", "source", NULL };
+static const char *const op_names[] = { "write", "flush", "settle", "read", "zero", "space", "source", "ring", NULL };
 
 static const struct name {
     const char *name;
@@ -215,7 +215,7 @@ enum fault_kind hup_faults_suffer(enum fault_op op, int fd, uint64_t offset, uin
     enum fault_kind kind = KIND_NONE;
     int before = errno;
 
-    if (!hup_faults_on(fd))
+    if (op != OP_RING && !hup_faults_on(fd))
         return KIND_NONE;
     for (size_t i = 0; i < fault_count && kind == KIND_NONE; i++) {
         struct fault *fault = &faults[i];
