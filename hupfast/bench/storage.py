@@ -5,11 +5,14 @@ The medium below a target: what it calls itself, and how it feels, by sysfs alon
     mmcblk0/device/type        "MMC" or "SD"; cid name serial manfid oemid date fwrev hwrev life_time pre_eol_info
     nvme0n1/device/            model serial firmware_rev
     sda/device/                vendor model rev; vpd_pg80: 4 bytes, then the serial number
+    .../1d84000.ufshc/host0/target0:0:0/0:0:0:0/block/sda     a UFS, whose host tells of its health:
+      health_descriptor/       eol_info life_time_estimation_a life_time_estimation_b
     vda/serial                 of a virtual disk
     loop0/loop/backing_file
 
 life_time of an eMMC: two numbers, 0x01 for 0-10% used to 0x0A for 90-100%, 0x0B for more than that. pre_eol_info: 0x01
-normal, 0x02 80% of the spare blocks are used, 0x03 nearly all.
+normal, 0x02 80% of the spare blocks are used, 0x03 nearly all. Of UFS, eol_info and the two estimations are the same.
+An NVMe drive tells nothing of it in sysfs.
 
 A medium is known again by its key: its CID, or model and serial number, or model and size. This module is imported on
 every write: no pathlib.
@@ -24,6 +27,9 @@ from hupfast.blockdev import Device, below, find_device, number_of
 _MMC_HEALTH = ("life_time", "pre_eol_info", "date", "manfid", "oemid", "fwrev", "hwrev", "prv")
 _NVME_HEALTH = ("firmware_rev", "state")
 _SCSI_HEALTH = ("rev", "state")
+_UFS_HEALTH = ("life_time_estimation_a", "life_time_estimation_b", "eol_info")
+_UFS_ABOVE = 8
+"""Directories from a disk up to its UFS host, at most: block, the unit, the target, the SCSI host are between."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +127,20 @@ def _describe(disk: Device, filesystem: str | None) -> Medium:
     elif kind == "virtio":
         serial = _text(f"{disk.directory}/serial")
     told = {name: text for name in health if (text := _text(f"{folder}/{name}"))}
+    if kind == "scsi":
+        told |= _ufs_health(disk)
     return Medium(kind, model, serial or None, cid, disk.size, told, _key(kind, cid, model, serial, disk), filesystem)
+
+
+def _ufs_health(disk: Device) -> dict[str, str]:
+    """What the UFS host above a disk tells; nothing when there is no such host."""
+    folder = disk.directory
+    for _ in range(_UFS_ABOVE):
+        folder = os.path.dirname(folder)
+        if os.path.isdir(f"{folder}/health_descriptor"):
+            found = {name: _text(f"{folder}/health_descriptor/{name}") for name in _UFS_HEALTH}
+            return {name: text for name, text in found.items() if text}
+    return {}
 
 
 def _kind(disk: Device) -> str:

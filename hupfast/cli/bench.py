@@ -98,8 +98,8 @@ def run(
     lost. About two minutes; nothing else should run meanwhile.
 
     Without --quick or --full there are blocks of 64K to 4M, depths of 1, 4 and 16, and a long write of 15 seconds; then
-    each stage alone. What an eMMC tells of its wear is shown too: life_time is how much of its two kinds of cells is
-    used, pre_eol_info how many of the spare blocks are.
+    each stage alone. What an eMMC or UFS tells of its wear is shown too: life_time is how much of its two kinds of
+    cells is used, pre_eol_info (eol_info) how many of the spare blocks are.
 
     -o FILE keeps all of it, every sample too, for `hupfast bench predict`, `report` and `compare`. The form of that
     document is drawn at the top of hupfast/bench/document.py; it has a version.

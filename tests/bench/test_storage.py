@@ -72,6 +72,24 @@ def test_stick(tree):
     assert found.key == "scsi:SanDisk Ultra:4C53"
 
 
+def test_ufs(tree):
+    """A UFS is a SCSI disk, whose host, four directories above its block device, tells how worn it is."""
+    path = lay_out(tree, "sda", "8:0", device__vendor="SAMSUNG\n", device__model="KLUDG4U1EA\n")
+    devices = tree.root / "sys/devices"
+    unit = devices / "platform/soc/1d84000.ufshc/host0/target0:0:0/0:0:0:0/block"
+    unit.mkdir(parents=True)
+    (devices / "platform/block/sda").rename(unit / "sda")
+    link = tree.root / "sys/dev/block/8:0"
+    link.unlink()
+    link.symlink_to(unit / "sda")
+    worn = {"life_time_estimation_a": "0x02", "life_time_estimation_b": "0x01", "eol_info": "0x01"}
+    for name, value in {**worn, "type": "0x09"}.items():
+        tree.write(f"sys/devices/platform/soc/1d84000.ufshc/health_descriptor/{name}", f"{value}\n")
+    found = find_medium(path, str(tree.root))
+    assert (found.kind, found.model) == ("scsi", "SAMSUNG KLUDG4U1EA")
+    assert found.health == worn
+
+
 def test_without_serial_number(tree):
     """Model and size must do where there is no serial number; without a model there is no key."""
     path = lay_out(tree, "sda", "8:0", device__model="Stick\n")
