@@ -99,14 +99,14 @@ def measure(
     """
     Measure. What the first `size` bytes of a device or file hold is lost; of a folder, nothing is.
 
-    target: device, file or folder. size: bytes, None: 256 MiB or what there is. image: file to write for the whole
-    pipeline, None: one is made. memory: budget of writing it. root: where /sys and /proc are. profile: name of the
-    board's. Raises: TargetError, SourceError before anything is done; MediumError, HupfastError, KeyboardInterrupt.
+    target: device, file or folder. size: bytes, None: those of the plan or what there is. image: file to write for the
+    whole pipeline, None: one is made. memory: budget of writing it. root: where /sys and /proc are. profile: name of
+    the board's. Raises: TargetError, SourceError before anything is done; MediumError, HupfastError, KeyboardInterrupt.
     """
     base = Path(root)
     date = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     before = look(base)
-    with placed(target, size) as place:
+    with placed(target, size, plan.size) as place:
         if image is not None:
             _check_image(image, place, memory)
         session = _Session(place, plan, tell, dict(plan.left_out))
@@ -183,14 +183,16 @@ def _long_write(session: _Session) -> tuple[Sustained | None, int]:
     ends: list[float] = []
     seconds, written = 0.0, 0
     while seconds < plan.sustained:
+        start_at = written % size  # on and on: what is written again and again may never leave a cache
         session.tell(f"a long write, {seconds:.0f} of {plan.sustained:g} s")
         limit = min(_LONG_STEP, plan.sustained - seconds) if plan.until_knee else plan.sustained
         moved = session.move(
             "write",
             block=BLOCK,
             depth=DEPTH,
-            length=size,
-            total=_LONG_STEP_BYTES if plan.until_knee else 8 * _LONG_STEP_BYTES,
+            offset=start_at,
+            length=size - start_at,
+            total=min(_LONG_STEP_BYTES, size - start_at) if plan.until_knee else 8 * _LONG_STEP_BYTES,
             limit=max(limit, 0.001),
         )
         ends += [seconds + start + took for start, took in zip(moved.starts, moved.latencies, strict=True)]

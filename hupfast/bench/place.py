@@ -21,7 +21,7 @@ STEP = 4 * MIB
 """The part that is used is a multiple of this, and so of every block."""
 
 SIZE = 256 * MIB
-"""Bytes that are used, when nobody says so."""
+"""Bytes that are used, when nobody says so, and the mode wants no more."""
 
 
 @dataclass(frozen=True)
@@ -34,11 +34,12 @@ class Place:
     whole: int
 
 
-def check_place(target: str, size: int | None) -> tuple[int, int]:
+def check_place(target: str, size: int | None, most_used: int = SIZE) -> tuple[int, int]:
     """
     How much of a target is used, and how much there is, in bytes; nothing is done to it yet.
 
-    size: what the user wants, None for SIZE, or less where there is less. Raises: TargetError.
+    size: what the user wants, None for SIZE, or less where there is less, or more of a large one: a quarter of it,
+    and no more than `most_used`. Raises: TargetError.
     """
     folder = os.path.isdir(target)
     if folder:
@@ -51,7 +52,8 @@ def check_place(target: str, size: int | None) -> tuple[int, int]:
     else:
         whole = most = check_target(target).size
         what = f"the size of {target}"
-    wanted = min(SIZE, most) if size is None else size
+    share = max(whole // 4, SIZE)
+    wanted = min(most_used, most, share) if size is None else size
     used = wanted // STEP * STEP
     if size is not None and used > (whole if folder else most):
         raise TargetError(f"{target} has room for {whole} bytes, and not for {size}: choose a smaller --size")
@@ -61,9 +63,9 @@ def check_place(target: str, size: int | None) -> tuple[int, int]:
 
 
 @contextmanager
-def placed(target: str, size: int | None) -> Iterator[Place]:
+def placed(target: str, size: int | None, most_used: int = SIZE) -> Iterator[Place]:
     """The place to measure in; a file that was made is gone afterwards. Raises: TargetError, HupfastError."""
-    used, whole = check_place(target, size)
+    used, whole = check_place(target, size, most_used)
     if not os.path.isdir(target):
         yield Place(target, target, used, whole)
         return

@@ -7,6 +7,9 @@ What is measured: the list of runs of each mode, cut to the memory that may be u
 | default | 2 minutes   | 4 blocks, depths 1, 4 and 16        | 6            | 15 s       |
 | full    | 20 minutes  | 7 blocks, depths 1, 2, 4, 8 and 16  | as many      | until its knee is seen, or --seconds |
 
+They use 256 MiB of the target, and a long write goes over these again and again. The full one uses a quarter of it, up
+to 4 GiB: a cache that is larger than what is written anew would never be full.
+
 Flushes in between, zeroing, discarding and io_uring come on top.
 """
 
@@ -56,7 +59,7 @@ class Plan:
     warm_up: of writing, before anything counts. run, run_bytes: of each round, whichever is over first. sustained: the
     long write lasts so long at most (0: there is none); until_knee: and ends before, once its knee was seen.
     stage: of each round of a stage. in_flight: most bytes; left_out: what takes more, and why it is not measured.
-    image: time that writing the image should take; 0: there is none.
+    image: time that writing the image should take; 0: there is none. size: of a large target, bytes to use.
     """
 
     mode: str
@@ -71,6 +74,7 @@ class Plan:
     levels: tuple[int, ...]
     image: float
     image_bytes: int
+    size: int = 256 * MIB
     in_flight: int = 0
     left_out: tuple[tuple[str, str], ...] = ()
 
@@ -144,4 +148,4 @@ def _full() -> Plan:
         *_grid("read", blocks, depths),
         *_extras((MIB, 4 * MIB, 16 * MIB, 64 * MIB), ring),
     )
-    return Plan("full", cells, 5, 0.0, 2.0, 256 * MIB, 300.0, True, 0.5, (1, 3, 9, 19), 20.0, 2048 * MIB)
+    return Plan("full", cells, 5, 0.0, 2.0, 256 * MIB, 300.0, True, 0.5, (1, 3, 9, 19), 20.0, 2048 * MIB, 4096 * MIB)

@@ -61,7 +61,11 @@ def bench() -> None:
     flag_value="full",
     help="All block sizes (64K to 4M) and depths (1 to 16), and a long write past the knee of a cache; 20 minutes.",
 )
-@click.option("--size", type=Size(), help="Bytes of TARGET to use.  [default: 256M, or a quarter of what is free]")
+@click.option(
+    "--size",
+    type=Size(),
+    help="Bytes of TARGET to use.  [default: 256M; --full: a quarter, up to 4G; of a folder, a quarter of the free]",
+)
 @click.option("--rounds", type=click.IntRange(1, 99), help="How often each run is made.  [default: 3, --full: 5]")
 @click.option("--seconds", type=click.FloatRange(0, 86400), help="How long the long write lasts at most; 0: none.")
 @click.option("--image", metavar="FILE", help="Image to measure the whole of writing with.  [default: one is made]")
@@ -111,7 +115,7 @@ def run(
     if image == "-":
         raise click.UsageError("--image is read several times, which standard input cannot be")
     plan = make_plan(mode or "default", memory=in_flight, rounds=rounds or 0, seconds=seconds)
-    used, _ = check_place(target, size)
+    used, _ = check_place(target, size, plan.size)
     if output is not None:
         _check_output(output)
     profile, state = _profile(board, root)

@@ -173,6 +173,26 @@ def test_runs_are_all_over_the_target(tmp_path, monkeypatch):
     assert all(4 <= length <= 8 and offset + length <= 16 for offset, length in places)
 
 
+def test_a_long_write_goes_on(tmp_path, monkeypatch):
+    """Each step of a long write begins where the one before has ended, and at the start behind the end."""
+    places, real = [], module.move
+
+    def move(target, operation, **options):
+        moved = real(target, operation, **options)
+        places.append((options.get("offset", 0), options["length"], moved.bytes))
+        return moved
+
+    monkeypatch.setattr(module, "move", move)
+    monkeypatch.setattr(module, "_LONG_STEP_BYTES", 6 * MIB)
+    plan = tiny(cells=(Cell("write", MIB, 4),), rounds=1, image=0.0, sustained=0.5, until_knee=True)
+    document = measure(str(tmp_path), plan, size=16 * MIB)
+    steps = places[:4]
+    assert [place[0] // MIB for place in steps] == [0, 6, 12, 0]
+    assert [place[2] // MIB for place in steps[:3]] == [6, 6, 4]
+    assert document.sustained is not None
+    assert document.settings.size == 16 * MIB
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_plans(mode):
     """Every mode has what must be there, fits the memory, and names each run only once."""

@@ -8,7 +8,7 @@ from hupfast.bench import place
 from hupfast.bench.place import check_place, placed
 from hupfast.errors import TargetError
 
-MIB = 2**20
+MIB, GIB = 2**20, 2**30
 
 
 def test_folder(tmp_path):
@@ -35,6 +35,14 @@ def test_default_size(tmp_path):
     assert check_place(str(tmp_path / "file"), None) == (256 * MIB, 300 * MIB)
     os.truncate(tmp_path / "file", 10 * MIB)
     assert check_place(str(tmp_path / "file"), None) == (8 * MIB, 10 * MIB)
+
+
+def test_full_size(tmp_path):
+    """A mode that wants more takes a quarter of a large target, and of a small one as much as others do."""
+    for size, used in ((64 * GIB, 4 * GIB), (8 * GIB, 2 * GIB), (300 * MIB, 256 * MIB), (10 * MIB, 8 * MIB)):
+        with open(tmp_path / "file", "wb") as file:
+            file.truncate(size)
+        assert check_place(str(tmp_path / "file"), None, 4 * GIB) == (used, size)
 
 
 @pytest.mark.parametrize(
