@@ -53,7 +53,7 @@ static bool join(struct hup_zeroes *zeroes, uint64_t offset, uint64_t length)
 /* Ask for the zeroes of an extent, in steps, so that a cancel is heard, and the application does not wait. */
 static int zero_extent(struct hup_run *run, uint64_t offset, uint64_t length, hup_error *error)
 {
-    const uint64_t most = run->pace.rate || run->pace.background ? 4 << 20 : 64 << 20;
+    const uint64_t most = run->pace.background ? run->layout.block : run->pace.rate ? 4 << 20 : 64 << 20;
     int status = HUP_OK;
 
     while (length && !status) {

@@ -80,8 +80,8 @@ enum {
     HUP_SURVEY = 16,    /* a chunked image: look first for its chunks on the target and in the older system; the input
                            is then not the whole image, but what hup_writer_next_range asks for */
     HUP_BACKGROUND = 32 /* others on the machine come first: idle class of I/O, lowest priority, one access of the
-                           medium at a time (depth 1 unless it is given), and a rest after each, which gets longer when
-                           others wait for I/O meanwhile (pressure stall information) */
+                           medium at a time (depth 1, and block 256 KiB, unless they are given), and a rest after each,
+                           which gets longer when others wait for I/O meanwhile (pressure stall information) */
 };
 
 /* A part of the raw image that is to be written. */
