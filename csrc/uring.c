@@ -90,18 +90,40 @@ void hup_uring_put(struct hup_uring *ring, bool write, int fd, const struct iove
     ring->unsubmitted++;
 }
 
+/* io_uring_enter: start so many, and wait for one. Operations that were started, or a negative errno. */
+static int enter(const struct hup_uring *ring, uint32_t submissions)
+{
+    long done;
+
+    do
+        done = syscall(SYS_io_uring_enter, ring->fd, submissions, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+    while (done < 0 && errno == EINTR);
+    return done < 0 ? -errno : (int)done;
+}
+
+static int fail_wait(int number, hup_error *error)
+{
+    const char *text = "io_uring_enter failed, and io_uring cannot be measured: dmesg may say why";
+
+    if (number == EAGAIN || number == EBUSY)
+        text = "the kernel had no memory for io_uring for 2 s: let less else run, or less be in flight";
+    return hup_fail_errno(error, HUP_E_SYSTEM, number, 0, 0, "%s", text);
+}
+
 int hup_uring_wait(struct hup_uring *ring, hup_error *error)
 {
     for (uint32_t refused = 0;;) {
-        long done = syscall(SYS_io_uring_enter, ring->fd, ring->unsubmitted, 1, IORING_ENTER_GETEVENTS, NULL, 0);
+        int done = enter(ring, ring->unsubmitted);
+        /* What is in flight gives back what the kernel is short of. Its end is not to be missed meanwhile. */
+        if ((done == -EAGAIN || done == -EBUSY) && ring->flying)
+            done = enter(ring, 0);
         if (done >= 0) {
             ring->unsubmitted -= (uint32_t)done;
+            ring->flying += (uint32_t)done;
             return HUP_OK;
         }
-        if (errno == EINTR)
-            continue;
-        if ((errno != EAGAIN && errno != EBUSY) || ++refused > REFUSALS_MAX)
-            return hup_fail_errno(error, HUP_E_SYSTEM, errno, 0, 0, "io_uring does not take what is put into it");
+        if ((done != -EAGAIN && done != -EBUSY) || ++refused > REFUSALS_MAX)
+            return fail_wait(-done, error);
         nanosleep(&(struct timespec){ .tv_nsec = REFUSED_NS }, NULL);
     }
 }
@@ -127,5 +149,6 @@ bool hup_uring_take(struct hup_uring *ring, uint64_t *tag, int32_t *result)
     *tag = ended->user_data;
     *result = ended->res;
     __atomic_store_n(ring->cq_head, head + 1, __ATOMIC_RELEASE);
+    ring->flying--;
     return true;
 }

@@ -15,7 +15,8 @@ struct hup_uring {
     uint32_t mask, cq_mask;
     uint32_t *array;
     void *completions;
-    uint32_t unsubmitted;
+    uint32_t unsubmitted; /* put in, and not started */
+    uint32_t flying;      /* started, and not taken */
 };
 
 /* A ring for `depth` operations in flight. HUP_E_SYSTEM with ENOSYS or EPERM where there is none. */
@@ -28,8 +29,9 @@ void hup_uring_close(struct hup_uring *ring);
  * then. No more than `depth` at once. */
 void hup_uring_put(struct hup_uring *ring, bool write, int fd, const struct iovec *part, uint64_t offset, uint64_t tag);
 
-/* Start what was put in, and wait until something has ended. HUP_E_SYSTEM, also when the kernel is short of memory for
- * seconds; what was started before is in flight then as it was, and what was not can be taken back. */
+/* Start what was put in, as far as the kernel takes it, and wait until something has ended. HUP_E_SYSTEM, also when it
+ * starts nothing for seconds while nothing is in flight; what was started before is in flight then as it was, and what
+ * was not can be taken back. */
 int hup_uring_wait(struct hup_uring *ring, hup_error *error);
 
 /* Take back what was put in last, as long as it was not started: its tag. False: there is no such. */

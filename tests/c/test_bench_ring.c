@@ -44,6 +44,36 @@ static void a_broken_ring_ends_it(void)
     CHECK_EQUAL(with_ring_fault("ring:eintr:2:9,ring:eagain:20:3", &error), HUP_OK); /* these are survived */
 }
 
+/* The kernel starts nothing for a second. What is in flight ends meanwhile, and is seen when it does: else it would be
+ * the medium that stalls. */
+static void what_ends_while_it_is_refused_is_seen(const char *fault)
+{
+    hup_bench *bench;
+    hup_bench_result result;
+    hup_error error;
+    hup_bench_config config = measured_plain(target);
+    size_t count, seen = 0;
+
+    config.method = HUP_BENCH_URING;
+    config.operation = HUP_BENCH_READ;
+    config.depth = 32; /* so many do not all end at once */
+    hup_faults_set(target, fault);
+    CHECK_EQUAL(hup_bench_open(&config, &bench, &error), HUP_OK);
+    CHECK_EQUAL(hup_bench_wait(bench, 20000, &result, &error), HUP_OK);
+    CHECK_EQUAL(hup_faults_hits(), 100);
+    CHECK(result.ns > 600 * 1000000ull);
+    const hup_bench_sample *samples = hup_bench_samples(bench, &count);
+    CHECK_EQUAL(count, SIZE / BLOCK);
+    for (size_t i = 0; i < count; i++)
+        if (samples[i].offset < 32 * BLOCK) { /* what was started before */
+            CHECK(samples[i].ns < 500 * 1000000ull);
+            seen++;
+        }
+    CHECK_EQUAL(seen, 32);
+    hup_bench_close(bench);
+    hup_faults_set(NULL, NULL);
+}
+
 int main(void)
 {
     int result = 77;
@@ -51,6 +81,8 @@ int main(void)
     target = image_file((const uint8_t *)"", 0);
     measured_reset(target);
     if (measured_ring(target)) {
+        what_ends_while_it_is_refused_is_seen("submit:eagain:2:100");
+        what_ends_while_it_is_refused_is_seen("submit:ebusy:2:100");
         a_broken_ring_ends_it();
         result = 0;
     }

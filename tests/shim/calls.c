@@ -198,6 +198,12 @@ ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int 
 
 /* -------- io_uring -------- */
 
+static bool ring_fails(long submissions)
+{
+    return hup_faults_suffer(OP_RING, -1, 0, 0) == KIND_ERRNO ||
+           (submissions > 0 && hup_faults_suffer(OP_SUBMIT, -1, 0, 0) == KIND_ERRNO);
+}
+
 /* Of all calls by number; the arguments that a call does not have are read and passed on as they are. */
 long syscall(long number, ...)
 {
@@ -209,7 +215,7 @@ long syscall(long number, ...)
     for (int i = 0; i < 6; i++)
         word[i] = va_arg(arguments, long);
     va_end(arguments);
-    if (number == SYS_io_uring_enter && hup_faults_suffer(OP_RING, -1, 0, 0) == KIND_ERRNO)
+    if (number == SYS_io_uring_enter && ring_fails(word[1]))
         return -1;
     return hidden(number, word[0], word[1], word[2], word[3], word[4], word[5]);
 }

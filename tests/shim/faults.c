@@ -12,8 +12,9 @@
  *          flush    fsync, fdatasync                    space    fallocate without one
  *          settle   sync_file_range                     source   read, readv, pread, preadv
  *          read     pread, preadv                      ring     io_uring_enter, of any ring
+ *                                                      submit   io_uring_enter that is to start something
  *
- *   kind   flip     one bit of the data is changed      eio, enospc, eintr, eagain, einval, eopnotsupp
+ *   kind   flip     one bit of the data is changed      eio, enospc, eintr, eagain, ebusy, einval, eopnotsupp
  *          drop     nothing is done, and success                   the call fails with that
  *                   reported; a read finds the end      nodirect   EINVAL while the file is open O_DIRECT
  *          short    half is done, in sectors of 512     slow       20 ms pass first, then all is well
@@ -30,7 +31,8 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *const op_names[] = { "write", "flush", "settle", "read", "zero", "space", "source", "ring", NULL };
+static const char *const op_names[] = { "write", "flush",  "settle", "read",   "zero",
+                                        "space", "source", "ring",   "submit", NULL };
 
 static const struct name {
     const char *name;
@@ -41,7 +43,7 @@ static const struct name {
     { "odd", KIND_ODD, 0 },           { "slow", KIND_SLOW, 0 },         { "nodirect", KIND_NODIRECT, EINVAL },
     { "eio", KIND_ERRNO, EIO },       { "enospc", KIND_ERRNO, ENOSPC }, { "eintr", KIND_ERRNO, EINTR },
     { "eagain", KIND_ERRNO, EAGAIN }, { "einval", KIND_ERRNO, EINVAL }, { "eopnotsupp", KIND_ERRNO, EOPNOTSUPP },
-    { NULL, KIND_NONE, 0 },
+    { "ebusy", KIND_ERRNO, EBUSY },   { NULL, KIND_NONE, 0 },
 };
 
 enum { FAULTS_MAX = 4 };
@@ -215,7 +217,7 @@ enum fault_kind hup_faults_suffer(enum fault_op op, int fd, uint64_t offset, uin
     enum fault_kind kind = KIND_NONE;
     int before = errno;
 
-    if (op != OP_RING && !hup_faults_on(fd))
+    if (op < OP_RING && !hup_faults_on(fd))
         return KIND_NONE;
     for (size_t i = 0; i < fault_count && kind == KIND_NONE; i++) {
         struct fault *fault = &faults[i];

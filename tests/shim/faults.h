@@ -20,7 +20,7 @@ uint64_t hup_faults_length(void);
 
 /* -------- between faults.c and calls.c -------- */
 
-enum fault_op { OP_WRITE, OP_FLUSH, OP_SETTLE, OP_READ, OP_ZERO, OP_SPACE, OP_SOURCE, OP_RING };
+enum fault_op { OP_WRITE, OP_FLUSH, OP_SETTLE, OP_READ, OP_ZERO, OP_SPACE, OP_SOURCE, OP_RING, OP_SUBMIT };
 enum fault_kind { KIND_NONE, KIND_ERRNO, KIND_FLIP, KIND_DROP, KIND_SHORT, KIND_ODD, KIND_NODIRECT, KIND_SLOW };
 
 /* Is it this file that suffers? */
