@@ -127,10 +127,10 @@ static void *conduct(void *argument)
 
 static void destroy(hup_bench *bench)
 {
-    if (bench->memory != MAP_FAILED)
+    if (bench->memory != MAP_FAILED && !bench->abandoned)
         munmap(bench->memory, bench->memory_size);
     free(bench->samples);
-    if (bench->config.method == HUP_BENCH_URING && bench->ring.rings)
+    if (bench->ring.rings && !bench->abandoned)
         hup_uring_close(&bench->ring);
     hup_target_close(&bench->target);
     hup_gate_destroy(&bench->gate);

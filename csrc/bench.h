@@ -15,9 +15,10 @@ struct hup_bench {
     pthread_cond_t changed;  /* something has ended: an operation, a flush */
     pthread_cond_t finished; /* the measurement has */
     pthread_t conductor;
-    struct hup_uring ring; /* with HUP_BENCH_URING only */
+    struct hup_uring ring; /* owned, with HUP_BENCH_URING only */
     uint8_t *memory;       /* owned: `depth` blocks */
     size_t memory_size;
+    bool abandoned; /* ring and memory have become the kernel's: operations are in flight that nobody sees the end of */
 
     /* All that follows is under the gate's lock. */
     hup_bench_sample *samples; /* owned: config.room of them */

@@ -6,7 +6,6 @@
 #include <linux/fs.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <time.h>
 
 #include "bench.h"
@@ -201,8 +200,7 @@ int hup_bench_queue_threads(struct hup_bench *bench, hup_error *error)
 
 /* -------- by io_uring -------- */
 
-#define ABANDON_NS 30000000000u
-#define ABANDON_STEP_NS 1000000
+enum { ABANDON_MS = 30000, ABANDON_STEP_NS = 1000 * 1000 };
 
 struct slot {
     struct hup_bench_step step;
@@ -261,10 +259,12 @@ static int empty_ring(struct hup_bench *bench, struct slot *slots, hup_error *er
 }
 
 /* The ring has failed. What it was not given yet is taken back; the rest ends without it, for the kernel puts results
- * where we see them. Its memory is the kernel's until then: of a medium that never ends, it is left to it. */
+ * where we see them. Blocks and ring are the kernel's until then: of a medium that does not end, they are left to it.
+ * The slots are not: it has copied what they point to when it took them. */
 static void abandon_ring(struct hup_bench *bench, struct slot *slots)
 {
     uint64_t tag, start = hup_clock_ns();
+    uint64_t patience = (bench->config.abandon_ms ? bench->config.abandon_ms : ABANDON_MS) * (uint64_t)1000000;
     hup_error ignored; /* the first failure is the one that is told */
 
     while (hup_uring_withdraw(&bench->ring, &tag)) {
@@ -273,12 +273,11 @@ static void abandon_ring(struct hup_bench *bench, struct slot *slots)
         bench->flying--;
         pthread_mutex_unlock(&bench->gate.lock);
     }
-    while (bench->flying && hup_clock_ns() - start < ABANDON_NS) {
+    while (bench->flying && hup_clock_ns() - start < patience) {
         empty_ring(bench, slots, &ignored);
         nanosleep(&(struct timespec){ .tv_nsec = ABANDON_STEP_NS }, NULL);
     }
-    if (bench->flying)
-        bench->memory = MAP_FAILED;
+    bench->abandoned = bench->flying > 0;
 }
 
 int hup_bench_queue_uring(struct hup_bench *bench, hup_error *error)

@@ -301,6 +301,7 @@ typedef struct {
     uint64_t flush_every; /* wait for all that is in flight and flush, each time that so many bytes are written, a
                              multiple of the block; 0: at the end only. At the end there is a flush in any case */
     size_t room;          /* samples to keep, 24 bytes each; later operations are counted only */
+    uint32_t abandon_ms;  /* of an io_uring that has failed: wait so long for what is in flight; 0: 30 s */
 } hup_bench_config;
 
 /* One operation. Times are nanoseconds, from the start of the measurement. */
@@ -330,7 +331,8 @@ typedef struct hup_bench hup_bench;
 int hup_bench_open(const hup_bench_config *config, hup_bench **bench, hup_error *error);
 
 /* Wait for the end, timeout_ms at most. HUP_RUNNING: not yet. HUP_OK: *result is filled. Negative: it failed, and
- * nothing is in flight any more (but with a broken io_uring, on a medium that takes more than 30 s for an operation).
+ * nothing is in flight any more (but with a broken io_uring, on a medium that takes more than abandon_ms for an
+ * operation: its memory and the ring are then left to the kernel).
  * HUP_E_SYSTEM with EOPNOTSUPP: the target knows no HUP_BENCH_DISCARD. */
 int hup_bench_wait(hup_bench *bench, uint32_t timeout_ms, hup_bench_result *result, hup_error *error);
 

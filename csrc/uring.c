@@ -4,7 +4,8 @@
  *     completion ring   array of results; the kernel moves its tail, we its head
  *
  * A tail is stored with release order after what it covers was written, and loaded with acquire order before that is
- * read. Kernels before 5.4 map the two rings apart; they are taken for having none. */
+ * read. Kernels before 5.5 map the two rings apart, or look at an iovec when its operation has long been started; they
+ * are taken for having no io_uring. */
 #include "uring.h"
 
 #include <errno.h>
@@ -50,13 +51,14 @@ static int map_rings(struct hup_uring *ring, const struct io_uring_params *param
 
 int hup_uring_open(struct hup_uring *ring, uint32_t depth, hup_error *error)
 {
+    const uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_SUBMIT_STABLE;
     struct io_uring_params params = { 0 };
 
     *ring = (struct hup_uring){ .rings = MAP_FAILED, .entries = MAP_FAILED };
     ring->fd = (int)syscall(SYS_io_uring_setup, depth, &params);
     if (ring->fd < 0)
         return hup_fail_errno(error, HUP_E_SYSTEM, errno, 0, 0, "io_uring cannot be used here");
-    int status = params.features & IORING_FEAT_SINGLE_MMAP
+    int status = (params.features & needed) == needed
                      ? map_rings(ring, &params, error)
                      : hup_fail_errno(error, HUP_E_SYSTEM, ENOSYS, 0, 0, "the io_uring of this kernel is too old");
     if (status)

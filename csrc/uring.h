@@ -25,8 +25,8 @@ int hup_uring_open(struct hup_uring *ring, uint32_t depth, hup_error *error);
 /* Only when nothing is in flight. */
 void hup_uring_close(struct hup_uring *ring);
 
-/* Put in one operation, which hup_uring_wait starts. part and its memory are borrowed until it has ended; tag names it
- * then. No more than `depth` at once. */
+/* Put in one operation, which hup_uring_wait starts. part is borrowed until it was started or withdrawn, its memory
+ * until it has ended; tag names it then. No more than `depth` at once. */
 void hup_uring_put(struct hup_uring *ring, bool write, int fd, const struct iovec *part, uint64_t offset, uint64_t tag);
 
 /* Start what was put in, as far as the kernel takes it, and wait until something has ended. HUP_E_SYSTEM, also when it

@@ -1,5 +1,6 @@
 /* An io_uring that fails while it is measured: the measurement ends, and says so. */
 #include <errno.h>
+#include <fcntl.h>
 #include <unistd.h>
 
 #include "../shim/faults.h"
@@ -74,6 +75,39 @@ static void what_ends_while_it_is_refused_is_seen(const char *fault)
     hup_faults_set(NULL, NULL);
 }
 
+static int open_files(void)
+{
+    int count = 0;
+
+    for (int fd = 0; fd < 1000; fd++)
+        count += fcntl(fd, F_GETFD) >= 0;
+    return count;
+}
+
+/* What was started never ends, and the ring fails: it is waited for as long as is wanted, and left to the kernel then,
+ * which may still use it. Of a ring that fails and has nothing in flight, nothing is left. */
+static void what_never_ends_is_left_alone(void)
+{
+    hup_bench *bench;
+    hup_bench_result result;
+    hup_error error;
+    hup_bench_config config = measured_plain(target);
+    int before = open_files();
+
+    with_ring_fault("ring:einval:3:inf", &error);
+    CHECK_EQUAL(open_files(), before);
+    config.method = HUP_BENCH_URING;
+    config.abandon_ms = 300;
+    hup_faults_set(target, "submit:drop:1,ring:eio:2:inf");
+    CHECK_EQUAL(hup_bench_open(&config, &bench, &error), HUP_OK);
+    CHECK_EQUAL(hup_bench_wait(bench, 100, &result, &error), HUP_RUNNING);
+    CHECK_EQUAL(hup_bench_wait(bench, 20000, &result, &error), HUP_E_SYSTEM);
+    CHECK_EQUAL(error.sys_errno, EIO);
+    hup_bench_close(bench);
+    CHECK_EQUAL(open_files(), before + 1);
+    hup_faults_set(NULL, NULL);
+}
+
 int main(void)
 {
     int result = 77;
@@ -84,6 +118,7 @@ int main(void)
         what_ends_while_it_is_refused_is_seen("submit:eagain:2:100");
         what_ends_while_it_is_refused_is_seen("submit:ebusy:2:100");
         a_broken_ring_ends_it();
+        what_never_ends_is_left_alone();
         result = 0;
     }
     unlink(target);

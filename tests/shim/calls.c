@@ -198,10 +198,15 @@ ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int 
 
 /* -------- io_uring -------- */
 
-static bool ring_fails(long submissions)
+/* Is the call of a ring over, with *result? */
+static bool ring_is_over(long submissions, long *result)
 {
-    return hup_faults_suffer(OP_RING, -1, 0, 0) == KIND_ERRNO ||
-           (submissions > 0 && hup_faults_suffer(OP_SUBMIT, -1, 0, 0) == KIND_ERRNO);
+    enum fault_kind kind = hup_faults_suffer(OP_RING, -1, 0, 0);
+
+    if (kind == KIND_NONE && submissions > 0)
+        kind = hup_faults_suffer(OP_SUBMIT, -1, 0, 0);
+    *result = kind == KIND_ERRNO ? -1 : submissions;
+    return kind == KIND_ERRNO || kind == KIND_DROP;
 }
 
 /* Of all calls by number; the arguments that a call does not have are read and passed on as they are. */
@@ -209,14 +214,14 @@ long syscall(long number, ...)
 {
     HIDDEN(long, (long, ...), "syscall");
     va_list arguments;
-    long word[6];
+    long word[6], result;
 
     va_start(arguments, number);
     for (int i = 0; i < 6; i++)
         word[i] = va_arg(arguments, long);
     va_end(arguments);
-    if (number == SYS_io_uring_enter && ring_fails(word[1]))
-        return -1;
+    if (number == SYS_io_uring_enter && ring_is_over(word[1], &result))
+        return result;
     return hidden(number, word[0], word[1], word[2], word[3], word[4], word[5]);
 }
 

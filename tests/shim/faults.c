@@ -16,8 +16,9 @@
  *
  *   kind   flip     one bit of the data is changed      eio, enospc, eintr, eagain, ebusy, einval, eopnotsupp
  *          drop     nothing is done, and success                   the call fails with that
- *                   reported; a read finds the end      nodirect   EINVAL while the file is open O_DIRECT
- *          short    half is done, in sectors of 512     slow       20 ms pass first, then all is well
+ *                   reported; a read finds the end,     nodirect   EINVAL while the file is open O_DIRECT
+ *                   an io_uring never does             slow       20 ms pass first, then all is well
+ *          short    half is done, in sectors of 512
  *          odd      half is done, less a few bytes */
 #include "faults.h"
 
