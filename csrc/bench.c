@@ -31,6 +31,8 @@ static int check_config(const hup_bench_config *config, hup_error *error)
     if (config->offset % HUP_PAGE || !is_multiple(config->length, block) ||
         (config->flush_every && !is_multiple(config->flush_every, block)))
         return hup_fail(error, HUP_E_USAGE, 0, 0, "offset, length and flush interval are no multiples of the block");
+    if (config->first % block || config->first >= config->length)
+        return hup_fail(error, HUP_E_USAGE, 0, 0, "the first operation is at no block of the part that is measured");
     if (config->total == UINT64_MAX ? !config->limit_ms : config->total > UINT64_MAX / 2)
         return hup_fail(error, HUP_E_USAGE, 0, 0, "the measurement has no end");
     if (config->room > SIZE_MAX / 2 / sizeof(hup_bench_sample))

@@ -34,7 +34,7 @@ static enum next next_step(struct hup_bench *bench, struct hup_bench_step *step)
         return bench->flushing ? NEXT_FLUSH : NEXT_LATER;
     }
     *step = (struct hup_bench_step){ .index = bench->next++, .start_ns = now };
-    step->offset = config->offset + step->index * config->block % config->length;
+    step->offset = config->offset + (config->first + step->index * config->block) % config->length;
     bench->flying++;
     return NEXT_STEP;
 }

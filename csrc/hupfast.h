@@ -296,6 +296,7 @@ typedef struct {
     uint32_t depth;       /* operations in flight, 1 to 32 */
     uint64_t offset;      /* of the part of the target that is used, a multiple of 4096 */
     uint64_t length;      /* of that part, a multiple of the block; what is moved goes round in it */
+    uint64_t first;       /* where in that part it begins, a multiple of the block and less than the length */
     uint64_t total;       /* bytes to move, rounded up to blocks; UINT64_MAX: until the time is over */
     uint32_t limit_ms;    /* start no operation after that; 0: no limit */
     uint64_t flush_every; /* wait for all that is in flight and flush, each time that so many bytes are written, a

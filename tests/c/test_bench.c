@@ -92,6 +92,35 @@ static void only_the_part_is_used(hup_bench_method method)
     check_written(4096, 4096 + 4 * BLOCK);
 }
 
+/* Where it begins within the part is said; behind the end of that it goes on at its start. */
+static void it_begins_anywhere(hup_bench_method method)
+{
+    static hup_bench_sample samples[ROOM];
+    hup_bench_result result;
+    hup_bench_config config = measured_plain(target);
+    size_t count = 0;
+    uint64_t sum = 0;
+
+    measured_reset(target);
+    config.method = method;
+    config.offset = 8192;
+    config.length = 16 * BLOCK;
+    config.first = 14 * BLOCK;
+    config.total = 3 * BLOCK;
+    config.depth = 1;
+    CHECK_EQUAL(measure(&config, &result, samples, &count), HUP_OK);
+    CHECK_EQUAL(count, 3);
+    CHECK_EQUAL(samples[0].offset, 8192 + 14 * BLOCK);
+    CHECK_EQUAL(samples[1].offset, 8192 + 15 * BLOCK);
+    CHECK_EQUAL(samples[2].offset, 8192);
+    config.total = 16 * BLOCK; /* all of it, once */
+    CHECK_EQUAL(measure(&config, &result, samples, &count), HUP_OK);
+    for (size_t i = 0; i < count; i++)
+        sum += (samples[i].offset - 8192) / BLOCK;
+    CHECK_EQUAL(sum, 15 * 16 / 2);
+    check_written(8192, 8192 + 16 * BLOCK);
+}
+
 static void flushes_are_counted(hup_bench_method method)
 {
     static hup_bench_sample samples[ROOM];
@@ -223,9 +252,9 @@ static void nonsense_is_refused(void)
 {
     hup_bench *bench;
     hup_error error;
-    hup_bench_config bad[10];
+    hup_bench_config bad[13];
 
-    for (size_t i = 0; i < 10; i++)
+    for (size_t i = 0; i < 13; i++)
         bad[i] = measured_plain(target);
     bad[0].block = 100000;
     bad[1].depth = 0;
@@ -238,7 +267,10 @@ static void nonsense_is_refused(void)
     bad[8].method = HUP_BENCH_URING;
     bad[8].operation = HUP_BENCH_ZERO;
     bad[9].block = 8 << 20;
-    for (size_t i = 0; i < 10; i++) {
+    bad[10].first = SIZE;
+    bad[11].first = BLOCK + 4096;
+    bad[12].first = UINT64_MAX - BLOCK + 1;
+    for (size_t i = 0; i < 13; i++) {
         CHECK_EQUAL(hup_bench_open(&bad[i], &bench, &error), HUP_E_USAGE);
         CHECK(bench == NULL);
     }
@@ -289,6 +321,7 @@ int main(void)
     for (int method = HUP_BENCH_THREADS; method <= methods; method++) {
         samples_are_the_operations((hup_bench_method)method);
         only_the_part_is_used((hup_bench_method)method);
+        it_begins_anywhere((hup_bench_method)method);
         flushes_are_counted((hup_bench_method)method);
         reading_changes_nothing((hup_bench_method)method);
         cancelling_ends_it((hup_bench_method)method);
