@@ -62,6 +62,7 @@ def move(
     depth: int,
     offset: int = 0,
     length: int,
+    first: int = 0,
     total: int | None = None,
     limit: float = 0.0,
     flush_every: int = 0,
@@ -72,12 +73,13 @@ def move(
 
     total: bytes, None for until `limit` seconds are over. Raises: NotHere, UsageError, TargetError, MediumError.
     """
-    if min(block, depth, offset, length, total or 0, flush_every) < 0 or max(block, depth) >= 2**31:
+    if min(block, depth, offset, length, first, total or 0, flush_every) < 0 or max(block, depth) >= 2**31:
         raise UsageError("a measurement has no negative numbers in it, and no large ones")
     config, handle, error = ffi.new("hup_bench_config *"), ffi.new("hup_bench **"), new_error()
     path = ffi.new("char[]", os.fsencode(target))
     config.target, config.operation, config.method = path, _OPERATIONS[operation], _METHODS[method]
-    config.block, config.depth, config.offset, config.length = block, depth, offset, length
+    config.block, config.depth = block, depth
+    config.offset, config.length, config.first = offset, length, first
     config.total = UNKNOWN if total is None else total
     config.limit_ms, config.flush_every, config.room = int(limit * 1000), flush_every, samples
     _checked(lib.hup_bench_open(config, handle, error), error)

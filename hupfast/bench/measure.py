@@ -183,16 +183,15 @@ def _long_write(session: _Session) -> tuple[Sustained | None, int]:
     ends: list[float] = []
     seconds, written = 0.0, 0
     while seconds < plan.sustained:
-        start_at = written % size  # on and on: what is written again and again may never leave a cache
         session.tell(f"a long write, {seconds:.0f} of {plan.sustained:g} s")
         limit = min(_LONG_STEP, plan.sustained - seconds) if plan.until_knee else plan.sustained
         moved = session.move(
             "write",
             block=BLOCK,
             depth=DEPTH,
-            offset=start_at,
-            length=size - start_at,
-            total=min(_LONG_STEP_BYTES, size - start_at) if plan.until_knee else 8 * _LONG_STEP_BYTES,
+            length=size,
+            first=written % size,  # on and on: what is written again and again may never leave a cache
+            total=_LONG_STEP_BYTES if plan.until_knee else 8 * _LONG_STEP_BYTES,
             limit=max(limit, 0.001),
         )
         ends += [seconds + start + took for start, took in zip(moved.starts, moved.latencies, strict=True)]

@@ -29,6 +29,15 @@ def test_write(file):
         assert b"x" * 512 not in written.read()
 
 
+def test_it_begins_anywhere(file):
+    """A measurement that begins in the midst of its part goes on at the part's start, and not behind its end."""
+    move(file, "write", block=MIB, depth=1, offset=MIB, length=4 * MIB, first=3 * MIB, total=2 * MIB)
+    with open(file, "rb") as written:
+        data = written.read()
+    old = [data[at : at + MIB] == b"x" * MIB for at in range(0, 8 * MIB, MIB)]
+    assert old == [True, False, True, True, False, True, True, True]
+
+
 def test_incompressible(file):
     """No block can be compressed."""
     move(file, "write", block=65536, depth=4, length=8 * MIB, total=8 * MIB)
@@ -56,6 +65,9 @@ def test_errors(file):
         move(file, "read", block=5, depth=1, length=MIB, total=1)
     with pytest.raises(UsageError):
         move(file, "read", block=MIB, depth=-1, length=MIB, total=1)
+    for first in (-MIB, 5, MIB):
+        with pytest.raises(UsageError):
+            move(file, "read", block=MIB, depth=1, length=MIB, first=first, total=1)
 
 
 FORBID = """

@@ -11,7 +11,7 @@ import pytest
 from hupfast import write_image
 from hupfast.bench import measure as module
 from hupfast.bench.document import parse
-from hupfast.bench.engine import NotHere
+from hupfast.bench.engine import Moved, NotHere
 from hupfast.bench.image import make_image
 from hupfast.bench.measure import measure
 from hupfast.bench.plan import MODES, Cell, make_plan
@@ -173,24 +173,44 @@ def test_runs_are_all_over_the_target(tmp_path, monkeypatch):
     assert all(4 <= length <= 8 and offset + length <= 16 for offset, length in places)
 
 
-def test_a_long_write_goes_on(tmp_path, monkeypatch):
-    """Each step of a long write begins where the one before has ended, and at the start behind the end."""
-    places, real = [], module.move
+def made_up(monkeypatch, step):
+    """Let a medium be made up that takes a tenth of a second for whatever is asked for; steps of a long write too."""
+    calls = []
 
     def move(target, operation, **options):
-        moved = real(target, operation, **options)
-        places.append((options.get("offset", 0), options["length"], moved.bytes))
-        return moved
+        calls.append(options)
+        total = options["length"] if options["total"] is None else options["total"]
+        count = total // options["block"]
+        starts = [0.1 * number / count for number in range(count)]
+        return Moved(total, 0.1, 0.0, 1, 0.0, True, 512, starts, [0.1 / count] * count)
 
     monkeypatch.setattr(module, "move", move)
-    monkeypatch.setattr(module, "_LONG_STEP_BYTES", 6 * MIB)
-    plan = tiny(cells=(Cell("write", MIB, 4),), rounds=1, image=0.0, sustained=0.5, until_knee=True)
-    document = measure(str(tmp_path), plan, size=16 * MIB)
-    steps = places[:4]
-    assert [place[0] // MIB for place in steps] == [0, 6, 12, 0]
-    assert [place[2] // MIB for place in steps[:3]] == [6, 6, 4]
+    monkeypatch.setattr(module, "_LONG_STEP_BYTES", step)
+    return calls
+
+
+LONG = {"cells": (Cell("write", MIB, 4),), "rounds": 1, "image": 0.0, "sustained": 0.5, "until_knee": True}
+
+
+def test_a_long_write_goes_on(tmp_path, monkeypatch):
+    """Each step of a long write begins where the one before has ended, and none ends at the end of what is used."""
+    calls = made_up(monkeypatch, 6 * MIB)
+    document = measure(str(tmp_path), tiny(**LONG), size=16 * MIB)
+    steps = [call for call in calls if "first" in call]
+    assert [step["first"] // MIB for step in steps] == [0, 6, 12, 2, 8]
+    assert all((step["length"], step["total"]) == (16 * MIB, 6 * MIB) for step in steps)
     assert document.sustained is not None
+    assert document.sustained.points[-1] == (pytest.approx(0.5), 30 * MIB)
     assert document.settings.size == 16 * MIB
+
+
+def test_a_long_write_over_little(tmp_path, monkeypatch):
+    """A part that is smaller than a step is gone over several times in each."""
+    calls = made_up(monkeypatch, 6 * MIB)
+    measure(str(tmp_path), tiny(**LONG), size=4 * MIB)
+    steps = [call for call in calls if "first" in call]
+    assert [step["first"] // MIB for step in steps] == [0, 2, 0, 2, 0]
+    assert {step["total"] for step in steps} == {6 * MIB}
 
 
 @pytest.mark.parametrize("mode", MODES)
