@@ -26,6 +26,10 @@ _STAGES = {
     "xxh3": lib.HUP_BENCH_XXH3,
 }
 _TICK_MS = 100
+
+SAMPLES = 65536
+"""Of one measurement, so many are kept."""
+
 _ABSENT = frozenset({errno.ENOSYS, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP})
 
 
@@ -66,7 +70,7 @@ def move(
     total: int | None = None,
     limit: float = 0.0,
     flush_every: int = 0,
-    samples: int = 65536,
+    samples: int = SAMPLES,
 ) -> Moved:
     """
     Write, read, zero or discard, and measure it. The arguments are those of hup_bench_config in csrc/hupfast.h.

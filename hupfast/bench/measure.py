@@ -32,11 +32,11 @@ from hupfast.bench.document import (
     Sustained,
     microseconds,
 )
-from hupfast.bench.engine import Moved, NotHere, move
+from hupfast.bench.engine import SAMPLES, Moved, NotHere, move
 from hupfast.bench.image import MadeImage, make_image
 from hupfast.bench.machine import describe_board, judge, look, processors
 from hupfast.bench.place import STEP, Place, placed
-from hupfast.bench.plan import BLOCK, DEPTH, Cell, Plan
+from hupfast.bench.plan import Cell, Plan
 from hupfast.bench.stages import measure_stages
 from hupfast.bench.stats import latency, median, middle
 from hupfast.bench.storage import find_medium
@@ -170,10 +170,12 @@ def _warm_up(session: _Session) -> Sustained | None:
     sustained, written = _long_write(session) if plan.sustained else (None, 0)
     if not written:
         session.tell("warming up")
-        written = session.move("write", block=BLOCK, depth=DEPTH, length=size, total=size, limit=plan.warm_up).bytes
+        written = session.move(
+            "write", block=plan.block, depth=plan.depth, length=size, total=size, limit=plan.warm_up
+        ).bytes
     session.used = min(size, max(written // STEP * STEP, STEP))
     if written < session.used:
-        session.move("write", block=BLOCK, depth=DEPTH, length=session.used, total=session.used)
+        session.move("write", block=plan.block, depth=plan.depth, length=session.used, total=session.used)
     return sustained
 
 
@@ -187,11 +189,11 @@ def _long_write(session: _Session) -> tuple[Sustained | None, int]:
         limit = min(_LONG_STEP, plan.sustained - seconds) if plan.until_knee else plan.sustained
         moved = session.move(
             "write",
-            block=BLOCK,
-            depth=DEPTH,
+            block=plan.block,
+            depth=plan.depth,
             length=size,
             first=written % size,  # on and on: what is written again and again may never leave a cache
-            total=_LONG_STEP_BYTES if plan.until_knee else 8 * _LONG_STEP_BYTES,
+            total=_LONG_STEP_BYTES if plan.until_knee else min(8 * _LONG_STEP_BYTES, SAMPLES * plan.block),
             limit=max(limit, 0.001),
         )
         ends += [seconds + start + took for start, took in zip(moved.starts, moved.latencies, strict=True)]
@@ -199,11 +201,11 @@ def _long_write(session: _Session) -> tuple[Sustained | None, int]:
         written += moved.bytes
         if not plan.until_knee or written >= 32 * _LONG_STEP_BYTES:
             break
-        if _seen_enough(make_points(ends, BLOCK, seconds, written)):
+        if _seen_enough(make_points(ends, plan.block, seconds, written)):
             break
-    points = make_points(ends, BLOCK, seconds, written)
+    points = make_points(ends, plan.block, seconds, written)
     knee = find_knee(points)
-    found = Sustained(BLOCK, DEPTH, tuple(points), knee.burst_rate, knee.sustained_rate, knee.bytes)
+    found = Sustained(plan.block, plan.depth, tuple(points), knee.burst_rate, knee.sustained_rate, knee.bytes)
     return found, written
 
 

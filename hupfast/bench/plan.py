@@ -59,6 +59,7 @@ class Plan:
     warm_up: of writing, before anything counts. run, run_bytes: of each round, whichever is over first. sustained: the
     long write lasts so long at most (0: there is none); until_knee: and ends before, once its knee was seen.
     stage: of each round of a stage. in_flight: most bytes; left_out: what takes more, and why it is not measured.
+    block, depth: of the long write, and of warming up; its figures stand beside those of this cell.
     image: time that writing the image should take; 0: there is none. size: of a large target, bytes to use.
     """
 
@@ -75,6 +76,8 @@ class Plan:
     image: float
     image_bytes: int
     size: int = 256 * MIB
+    block: int = BLOCK
+    depth: int = DEPTH
     in_flight: int = 0
     left_out: tuple[tuple[str, str], ...] = ()
 
@@ -90,14 +93,19 @@ def make_plan(mode: str, *, memory: int, rounds: int = 0, seconds: float | None 
         raise UsageError("rounds and seconds are not negative")
     plan = {"quick": _quick, "default": _default, "full": _full}[mode]()
     cells = tuple(cell for cell in plan.cells if cell.block * cell.depth <= memory)
-    if not any(cell.operation == "write" for cell in cells):
+    plain = [cell for cell in cells if (cell.operation, cell.method, cell.flush_every) == ("write", "threads", 0)]
+    usual = [cell for cell in plain if cell.block <= BLOCK and cell.depth <= DEPTH]
+    if not usual:
         raise UsageError(f"a memory budget of {memory} bytes is too small to measure with")
+    like = max(usual, key=lambda cell: (cell.block * cell.depth, cell.block))
     large = dict.fromkeys(f"{cell.block >> 10}K x {cell.depth}" for cell in plan.cells if cell not in cells)
     why = f"more than {argument(memory)} in flight, which --in-flight allows"
     long = plan.sustained if seconds is None else seconds
     return replace(
         plan,
         cells=cells,
+        block=like.block,
+        depth=like.depth,
         warm_up=plan.warm_up or (0.0 if long else _WARM_UP),
         in_flight=memory,
         left_out=((", ".join(large), why),) if large else (),

@@ -244,6 +244,28 @@ def test_what_takes_more_memory_is_said(tmp_path):
     assert document.settings.memory == 16 * MIB
 
 
+@pytest.mark.parametrize(
+    ("mode", "in_flight", "usual"),
+    [
+        ("full", 16 * MIB, (MIB, 4)),
+        ("full", 3 * MIB, (MIB, 2)),
+        ("full", 300 * 1024, (262144, 1)),
+        ("default", 2 * MIB, (MIB, 1)),
+        ("default", 65536, (65536, 1)),
+        ("quick", MIB, (MIB, 1)),
+    ],
+)
+def test_the_long_write_keeps_to_in_flight(tmp_path, monkeypatch, mode, in_flight, usual):
+    """The long write and warming up have no more in flight than is allowed, and are one of the measured settings."""
+    calls = made_up(monkeypatch, 6 * MIB)
+    plan = replace(make_plan(mode, memory=in_flight, rounds=1, seconds=0.5), image=0.0, stage=0.005, levels=(3,))
+    document = measure(str(tmp_path), plan, size=8 * MIB)
+    assert document.sustained is not None
+    assert (document.sustained.block, document.sustained.depth) == usual
+    assert usual in {(run.block, run.depth) for run in document.runs if run.operation == "write"}
+    assert all(call["block"] * call["depth"] <= in_flight for call in calls)
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_a_warm_up_ends(mode):
     """Without a long write, what comes first has an end, whatever --size is."""
