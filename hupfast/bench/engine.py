@@ -37,6 +37,10 @@ class NotHere(HupfastError):
     """This machine, or this medium, cannot do that at all: no io_uring, no discarding. The message says why."""
 
 
+class SystemFault(HupfastError):
+    """The system, and not the medium, has failed a measurement: no memory, a broken io_uring. `errno` says how."""
+
+
 @dataclass(frozen=True)
 class Moved:
     """
@@ -75,7 +79,8 @@ def move(
     """
     Write, read, zero or discard, and measure it. The arguments are those of hup_bench_config in csrc/hupfast.h.
 
-    total: bytes, None for until `limit` seconds are over. Raises: NotHere, UsageError, TargetError, MediumError.
+    total: bytes, None for until `limit` seconds are over. Raises: NotHere, SystemFault, UsageError, TargetError,
+    MediumError.
     """
     if min(block, depth, offset, length, first, total or 0, flush_every) < 0 or max(block, depth) >= 2**31:
         raise UsageError("a measurement has no negative numbers in it, and no large ones")
@@ -119,8 +124,11 @@ def _samples(handle: Any) -> tuple[array[float], array[float]]:
 
 
 def _checked(status: int, error: Any) -> int:
-    if status == lib.HUP_E_SYSTEM and error.sys_errno in _ABSENT:
-        raise NotHere(ffi.string(error.message).decode(errors="replace"))
+    if status == lib.HUP_E_SYSTEM:
+        message = ffi.string(error.message).decode(errors="replace")
+        if error.sys_errno in _ABSENT:
+            raise NotHere(message)
+        raise SystemFault(message, errno=error.sys_errno or None)
     return check(status, error)
 
 

@@ -32,7 +32,7 @@ from hupfast.bench.document import (
     Sustained,
     microseconds,
 )
-from hupfast.bench.engine import SAMPLES, Moved, NotHere, move
+from hupfast.bench.engine import SAMPLES, Moved, NotHere, SystemFault, move
 from hupfast.bench.image import MadeImage, make_image
 from hupfast.bench.machine import describe_board, judge, look, processors
 from hupfast.bench.place import STEP, Place, placed
@@ -246,7 +246,9 @@ def _one_round(session: _Session, cell: Cell, number: int, into: list[Round]) ->
     session.tell(f"{cell.name}, round {number + 1} of {session.plan.rounds}")
     try:
         moved = _on_fresh_data(session, cell) if cell.operation in ("zero", "discard") else _led_in(session, cell)
-    except NotHere as reason:
+    except (NotHere, SystemFault) as reason:
+        if isinstance(reason, SystemFault) and cell.method == "threads":
+            raise  # else it is a comparison, and not worth all that was measured before
         session.skipped[what] = str(reason)
         return
     latencies = microseconds(took * 1e6 for took in moved.latencies)

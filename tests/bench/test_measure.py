@@ -1,5 +1,6 @@
 """Whole measurements, small ones: of a file, of a loop device, and of a simulated card whose rate is known."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -11,12 +12,12 @@ import pytest
 from hupfast import write_image
 from hupfast.bench import measure as module
 from hupfast.bench.document import parse
-from hupfast.bench.engine import Moved, NotHere
+from hupfast.bench.engine import Moved, NotHere, SystemFault
 from hupfast.bench.image import make_image
 from hupfast.bench.measure import measure
 from hupfast.bench.plan import MODES, Cell, make_plan
 from hupfast.bench.verdict import predict
-from hupfast.errors import SourceError, TargetError, UsageError
+from hupfast.errors import Cancelled, MediumError, SourceError, TargetError, UsageError
 
 MIB = 2**20
 CELLS = (
@@ -128,6 +129,45 @@ def test_without_ring(tmp_path, monkeypatch):
     assert ("io_uring", "forbidden here") in [(one.what, one.why) for one in document.skipped]
     assert next(asked) == 1
     assert all(run.method == "threads" for run in document.runs)
+
+
+@pytest.mark.parametrize(("before", "number"), [(0, errno.EINVAL), (1, errno.EIO), (2, errno.EAGAIN)])
+def test_a_ring_that_fails(tmp_path, monkeypatch, before, number):
+    """An io_uring that fails, sooner or later, is left out with what it said; all else is measured."""
+    done, real = count(), module.move
+
+    def move(target, operation, **options):
+        if options.get("method") == "io_uring" and next(done) >= before:
+            raise SystemFault("io_uring_enter failed", errno=number)
+        return real(target, operation, **options)
+
+    monkeypatch.setattr(module, "move", move)
+    document = measure(str(tmp_path), tiny(), size=8 * MIB)
+    check_whole(document)
+    assert ("io_uring", "io_uring_enter failed") in [(one.what, one.why) for one in document.skipped]
+    assert next(done) == before + 1
+
+
+@pytest.mark.parametrize(
+    ("method", "error"),
+    [
+        ("threads", SystemFault("no memory")),
+        ("io_uring", MediumError("writing failed")),
+        ("io_uring", Cancelled("interrupted")),
+    ],
+)
+def test_what_fails_otherwise(tmp_path, monkeypatch, method, error):
+    """A medium that fails ends the measurement, by whichever method; so does the system in a run that must be."""
+    real = module.move
+
+    def move(target, operation, **options):
+        if options.get("method") == method:
+            raise error
+        return real(target, operation, **options)
+
+    monkeypatch.setattr(module, "move", move)
+    with pytest.raises(type(error), match=str(error)):
+        measure(str(tmp_path), tiny(), size=8 * MIB)
 
 
 def test_what_goes_once_only(tmp_path, monkeypatch):
