@@ -38,8 +38,8 @@ def check_place(target: str, size: int | None, most_used: int = SIZE) -> tuple[i
     """
     How much of a target is used, and how much there is, in bytes; nothing is done to it yet.
 
-    size: what the user wants, None for SIZE, or less where there is less, or more of a large one: a quarter of it,
-    and no more than `most_used`. Raises: TargetError.
+    size: what the user wants. None: SIZE, or a quarter of the target where that is more, up to `most_used`; and no more
+    than there is, nor in a folder than a quarter of what is free. Raises: TargetError.
     """
     folder = os.path.isdir(target)
     if folder:

@@ -7,8 +7,9 @@ What is measured: the list of runs of each mode, cut to the memory that may be u
 | default | 2 minutes   | 4 blocks, depths 1, 4 and 16        | 6            | 15 s       |
 | full    | 20 minutes  | 7 blocks, depths 1, 2, 4, 8 and 16  | as many      | until its knee is seen, or --seconds |
 
-They use 256 MiB of the target, and a long write goes over these again and again. The full one uses a quarter of it, up
-to 4 GiB: a cache that is larger than what is written anew would never be full.
+They use 256 MiB of the target, and a long write goes over these again and again. The full one uses a quarter of it if
+that is more, up to 4 GiB: a cache that is larger than what is written anew would never be full. In a folder it is never
+more than a quarter of what is free. The image that is written at the end of each mode does not grow with that.
 
 Flushes in between, zeroing, discarding and io_uring come on top.
 """
@@ -156,4 +157,4 @@ def _full() -> Plan:
         *_grid("read", blocks, depths),
         *_extras((MIB, 4 * MIB, 16 * MIB, 64 * MIB), ring),
     )
-    return Plan("full", cells, 5, 0.0, 2.0, 256 * MIB, 300.0, True, 0.5, (1, 3, 9, 19), 20.0, 2048 * MIB, 4096 * MIB)
+    return Plan("full", cells, 5, 0.0, 2.0, 256 * MIB, 300.0, True, 0.5, (1, 3, 9, 19), 20.0, 256 * MIB, 4096 * MIB)

@@ -59,12 +59,14 @@ def bench() -> None:
     "--full",
     "mode",
     flag_value="full",
-    help="All block sizes (64K to 4M) and depths (1 to 16), and a long write past the knee of a cache; 20 minutes.",
+    help="All block sizes (64K to 4M) and depths (1 to 16), and a long write past the knee of a cache; 20 minutes."
+    " Overwrites a quarter of a device or file, at least 256M and up to 4G, unless --size says otherwise.",
 )
 @click.option(
     "--size",
     type=Size(),
-    help="Bytes of TARGET to use.  [default: 256M; --full: a quarter, up to 4G; of a folder, a quarter of the free]",
+    help="Bytes of TARGET to use, from its start.  [default: 256M; with --full a quarter of it if that is more, up to"
+    " 4G; in a folder never more than a quarter of the free space]",
 )
 @click.option("--rounds", type=click.IntRange(1, 99), help="How often each run is made.  [default: 3, --full: 5]")
 @click.option("--seconds", type=click.FloatRange(0, 86400), help="How long the long write lasts at most; 0: none.")

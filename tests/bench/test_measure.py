@@ -284,6 +284,19 @@ def test_what_takes_more_memory_is_said(tmp_path):
     assert document.settings.memory == 16 * MIB
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_the_image_does_not_grow_with_the_target(tmp_path, monkeypatch, mode):
+    """However fast a medium is and however much of it is used, the image that each round writes is no larger."""
+    sizes, real = [], module.make_image
+    made_up(monkeypatch, 6 * MIB)
+    monkeypatch.setattr(module, "make_image", lambda size, level: sizes.append(size) or real(4 * MIB, level))
+    (tmp_path / "file").touch()
+    os.truncate(tmp_path / "file", 2**34)
+    plan = replace(make_plan(mode, memory=16 * MIB, rounds=1, seconds=0.0), stage=0.005, levels=(3,))
+    measure(str(tmp_path / "file"), plan)
+    assert 128 * MIB <= sizes[0] <= 256 * MIB
+
+
 @pytest.mark.parametrize(
     ("mode", "in_flight", "usual"),
     [
