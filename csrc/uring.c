@@ -105,10 +105,10 @@ static int enter(const struct hup_uring *ring, uint32_t submissions)
 
 static int fail_wait(int number, hup_error *error)
 {
-    const char *text = "io_uring_enter failed, and io_uring cannot be measured: dmesg may say why";
+    const char *text = "io_uring cannot be measured, for io_uring_enter failed (dmesg may say why)";
 
     if (number == EAGAIN || number == EBUSY)
-        text = "the kernel had no memory for io_uring for 2 s: let less else run, or less be in flight";
+        text = "the kernel had no memory for io_uring for 2 s (stop other programs, or lower --in-flight)";
     return hup_fail_errno(error, HUP_E_SYSTEM, number, 0, 0, "%s", text);
 }
 
