@@ -1,7 +1,7 @@
 """
 The insides of a stalling card: a model of its time, and a plugin that nbdkit runs with it (see stalls.py):
 
-    nbdkit python benchmarks/nbd_stalls.py file=CARD rate=BYTES latency_us=N stalls=SEED
+    nbdkit python benchmarks/nbd_stalls.py file=CARD rate=BYTES latency_us=N stalls=SEED [wander=1]
 
 A card does one request after the other. Each takes its latency, and its bytes at the card's rate. Here and there the
 card erases before it can write: such a place is drawn in every part of SPACING bytes, by the seed, and the request
@@ -13,6 +13,9 @@ it has the same ones, whatever it does. Nothing is saved up while nobody asks: a
 
 Reads are as fast, have a third of the latency, and a tenth of the stalls' length (a read has to wait for what the card
 does by itself, but erases nothing).
+
+With `wander`, a card erases what it likes, as one does that moves its blocks around: SPACING bytes are counted as they
+are written, wherever, and a place has a stall in one run and none in the next. Reads then meet none.
 """
 
 import importlib
@@ -32,9 +35,10 @@ API_VERSION = 2
 class Clockwork:
     """When requests are done. Times in seconds of any one clock; `rate` in bytes a second; seed None: no stalls."""
 
-    def __init__(self, rate: float, latency: float, seed: int | None) -> None:
-        self.rate, self.latency, self.seed = rate, latency, seed
+    def __init__(self, rate: float, latency: float, seed: int | None, *, wander: bool = False) -> None:
+        self.rate, self.latency, self.seed, self.wander = rate, latency, seed, wander
         self.free = 0.0
+        self.written = 0
 
     def stall(self, part: int) -> tuple[int, float]:
         """Where the stall of a part of SPACING bytes is, and its seconds."""
@@ -51,6 +55,9 @@ class Clockwork:
     def done(self, now: float, offset: int, size: int, *, write: bool) -> float:
         """When the card has done a request that comes now, after those that came before."""
         share, weight = (1.0, 1.0) if write else (1 / 3, 0.1)
+        if self.wander:
+            offset, weight = self.written, float(write)
+        self.written += size if write else 0
         busy = self.latency * share + size / self.rate + self.stalls(offset, size) * weight
         self.free = max(now, self.free) + busy
         return self.free
@@ -84,7 +91,8 @@ def get_ready() -> None:
     global fd, clockwork
     fd = os.open(options["file"], os.O_RDWR | os.O_DIRECT)
     seed = int(options["stalls"]) if options.get("stalls") else None
-    clockwork = Clockwork(float(options["rate"]), float(options.get("latency_us", "0")) / 1e6, seed)
+    latency, wander = float(options.get("latency_us", "0")) / 1e6, options.get("wander") == "1"
+    clockwork = Clockwork(float(options["rate"]), latency, seed, wander=wander)
 
 
 def open(readonly: bool) -> int:

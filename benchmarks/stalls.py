@@ -34,17 +34,21 @@ def stalling_missing() -> str | None:
     return None
 
 
-def _nbdkit(backing: Path, rate: float, latency: float, seed: int | None) -> list[str]:
+def _nbdkit(backing: Path, rate: float, latency: float, seed: int | None, wander: bool) -> list[str]:
     """Plugin and options of the server that holds the bytes and takes the time."""
-    options = [f"file={backing}", f"rate={rate}", f"latency_us={latency * 1e6}"]
+    options = [f"file={backing}", f"rate={rate}", f"latency_us={latency * 1e6}", f"wander={wander:d}"]
     return ["python", nbd_stalls.__file__, *options, *([] if seed is None else [f"stalls={seed}"])]
 
 
 @contextmanager
 def stalling_card(
-    directory: Path, size: int, rate: float, *, latency: float = LATENCY, seed: int | None = 1
+    directory: Path, size: int, rate: float, *, latency: float = LATENCY, seed: int | None = 1, wander: bool = False
 ) -> Iterator[Device]:
-    """A card of `rate` bytes a second with `latency` seconds for each request; seed None: it never stalls."""
-    nbdkit = partial(_nbdkit, rate=rate, latency=latency, seed=seed)
+    """
+    A card of `rate` bytes a second with `latency` seconds for each request.
+
+    seed: None when it never stalls. wander: whether its stalls come anywhere, see nbd_stalls.py.
+    """
+    nbdkit = partial(_nbdkit, rate=rate, latency=latency, seed=seed, wander=wander)
     with fuse_card(directory, "stalling", size, nbdkit) as (path, backing):
         yield Device("stalling card", path, backing, size, int(rate))

@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import subprocess
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,20 @@ def test_the_seed_makes_the_card():
     assert places[1] == [Clockwork(1e9, 0, 1).stall(part) for part in range(5)]
     assert places[1] != places[2]
     assert Clockwork(1e9, 0, None).stalls(0, 100 * SPACING) == 0
+
+
+def test_stalls_that_wander():
+    """They come as often, by what is written in all: at other places of the second pass, and not to who reads."""
+    clock = Clockwork(1e9, 0, 3, wander=True)
+
+    def stalled(*, write: bool) -> list[bool]:
+        ends = [clock.free, *(clock.done(0, offset, MIB, write=write) for offset in range(0, SPACING, MIB))]
+        return [end - start > 0.1 for start, end in pairwise(ends)]
+
+    first, second = stalled(write=True), stalled(write=True)
+    assert (sum(first), sum(second)) == (1, 1)
+    assert first != second
+    assert not any(stalled(write=False))
 
 
 @needs_a_card
