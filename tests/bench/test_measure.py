@@ -380,23 +380,28 @@ def check_prediction(medium, plan):
     """
     Measure, predict the time of an image as large as the medium, and write it; both parts must be within a tenth.
 
-    Once more when they are not, and the measurement itself says that something else was going on.
+    Once more when they are not, and the processor was not there for it: throttled, or busy with something else.
     """
-    document, wrong = try_prediction(medium, plan)
-    if wrong and document.noise.remarks:
-        document, wrong = try_prediction(medium, plan)
-    assert wrong == []
+    document, parts = try_prediction(medium, plan)
+    told = [(document.noise.busy_elsewhere, *parts)]
+    if not all(map(_is_right, parts)) and (document.noise.throttled or document.noise.busy_elsewhere > 0.1):
+        document, parts = try_prediction(medium, plan)
+        told.append((document.noise.busy_elsewhere, *parts))
+    assert all(map(_is_right, parts)), told
     return document
 
 
 def try_prediction(medium, plan):
-    """The document, and what was predicted wrongly: name, seconds predicted, seconds taken."""
+    """The document, and of each part: name, seconds predicted, seconds taken."""
     document = measure(str(medium.path), plan)
     made = make_image(medium.size, 3)
     guess = predict(document, made.image_size, made.packed_size, made.zero_share, level=3)
     report = write_image(made, medium.path, block=document.verdict.block, depth=document.verdict.depth)
-    parts = (
+    return document, (
         ("write", guess.write_seconds, report.write_seconds + report.flush_seconds),
         ("verify", guess.verify_seconds, report.verify_seconds),
     )
-    return document, [part for part in parts if part[1] != pytest.approx(part[2], rel=0.1)]
+
+
+def _is_right(part):
+    return part[1] == pytest.approx(part[2], rel=0.1)
