@@ -16,7 +16,8 @@ deviation of the rounds, 0 of one round.
             partition or a file; "file": nothing is known of what is below the file
     "model": text|null, "serial": text|null, "cid": text|null,
     "size": int (of the target), "sector": int,
-    "health": {name: text, ...}       whatever sysfs tells: life_time, pre_eol_info, firmware, date of manufacture
+    "health": {name: text, ...}       whatever sysfs tells: life_time, pre_eol_info (eMMC), life_time_estimation_a and
+            _b, eol_info (UFS), firmware, date of manufacture (health.py has the words for these numbers)
     "filesystem": text|null           type, when the target is a file
     "direct": bool                    it was read and written past the page cache (O_DIRECT)
   },
@@ -44,7 +45,7 @@ deviation of the rounds, 0 of one round.
   }],
   "sustained": null | {
     "block": int, "depth": int,
-    "points": [[seconds, bytes], ...]         both from the start, of one long write
+    "points": [[seconds, bytes], ...]         both from the start, of one long write; two or more, and they never fall
     "burst_rate": number, "sustained_rate": number,   before and behind the knee, equal without one
     "knee_bytes": int|null                    so much goes fast; null: no end of that was seen
   },
@@ -74,6 +75,7 @@ import json
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from hupfast.bench.read import read_value
@@ -303,7 +305,14 @@ def parse(text: str | bytes, name: str) -> Document:
             f"{name} has version {data.get('version')!r} of the format, and this hupfast knows version {VERSION} only"
         )
     document: Document = read_value(Document, data, name)
+    if document.sustained is not None and not _is_curve(document.sustained.points):
+        raise DataError(f"{name}.sustained.points are not two or more, of which none is before the one before it")
     return document
+
+
+def _is_curve(points: tuple[tuple[float, int], ...]) -> bool:
+    """Whether both time and bytes only grow, or stay."""
+    return len(points) > 1 and all(one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(points))
 
 
 def load(path: str) -> Document:

@@ -8,7 +8,7 @@ from bench.made import document
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hupfast.bench.document import load, parse
+from hupfast.bench.document import Sustained, load, parse
 from hupfast.errors import DataError, UsageError
 
 
@@ -80,6 +80,26 @@ def test_wrong_values(part, value, place):
     with pytest.raises(DataError) as caught:
         parse(text(**{part: value}), "x")
     assert place in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [[], [[0, 0]], [[0, 0], [2, 10], [1, 20]], [[0, 0], [1, 20], [2, 10]], [[1, 5], [0, 0]]],
+)
+def test_curves_that_are_none(points):
+    """A long write is two points at least, and neither its time nor its bytes ever go back."""
+    long = {**asdict(Sustained(4096, 1, (), 1.0, 1.0, None)), "points": points}
+    with pytest.raises(DataError, match=r"^x\.sustained\.points "):
+        parse(text(sustained=long), "x")
+
+
+def test_a_curve_may_rest():
+    """Bytes that take no time, and time without bytes, are no error: a stall, a flush."""
+    points = ((0.0, 0), (1.0, 10), (2.0, 10), (2.0, 20))
+    long = asdict(Sustained(4096, 1, points, 1.0, 1.0, None))
+    found = parse(text(sustained=long), "x").sustained
+    assert found is not None
+    assert found.points == points
 
 
 def test_cold_boards():

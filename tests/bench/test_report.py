@@ -343,7 +343,7 @@ def cut(document: dict[str, Any], what: str) -> dict[str, Any]:
     elif what == "all but one run":
         found["runs"] = found["runs"][:1]
     elif what == "points":
-        found["sustained"]["points"] = found["sustained"]["points"][:1]
+        found["sustained"]["points"] = [[0, 0], [1, 0]]
     elif what == "numbers":
         for one in found["runs"]:
             one.update(
