@@ -2,17 +2,20 @@
 Rates without the luck of stalls.
 
 A card that erases now and then stalls for some tenths of a second. Of ten seconds, stalls take their usual share; a
-short run has one of them or none, and looks a third slower or faster for it. Two runs are compared by what they are
-without: the time that operations took beyond the usual is left out, as far as the runs of a medium have it on average,
-and three times that at most. So settings that a medium cannot stand, and that make it stall, are not excused.
+short run has one of them or none, and looks a third slower or faster for it. So two runs are compared by what they are
+without: the time that operations took beyond the usual is left out.
 
     |op|op|op|   op: a stall   |op|op|        of it beyond the usual, by each of the `depth` operations that waited
              |<usual>|<------->|
+
+To choose settings, only so much is left out as all other runs of the medium have for so many bytes, and three times
+that at most: settings that a medium cannot stand, and that make it stall, are not excused.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from math import inf
 
 from hupfast.bench.document import Run
 from hupfast.bench.stats import median
@@ -24,7 +27,7 @@ _ENOUGH = 16
 """Operations, for each that is in flight."""
 
 _EXCUSED = 3
-"""Times the average."""
+"""Times what the others have."""
 
 _LEAST_LEFT = 0.1
 """Share of its seconds that a round keeps in any case."""
@@ -41,33 +44,45 @@ def stall_seconds(run: Run) -> list[float] | None:
     return [_beyond(some, usual, limit) / depth for some in waited]
 
 
-def stall_share(runs: Sequence[Run]) -> float:
-    """Seconds of stalls for each byte, over all runs of which they are known."""
-    size = seconds = 0.0
-    for run in runs:
-        stalls = stall_seconds(run)
-        if stalls is not None:
-            seconds += sum(stalls)
-            size += sum(one.bytes for one in run.rounds)
-    return seconds / size if size else 0.0
-
-
-def calm_rate(run: Run, share: float) -> float:
-    """
-    The rate of a run without stalls, of which `share` seconds for each byte are usual on its medium.
-
-    The median of the rounds, each without its stalls; or the fastest one, where it is not known what stalls took.
-    """
-    stalls = stall_seconds(run)
-    if stalls is None:
-        return max((one.rate for one in run.rounds), default=0.0)
-    excused = _EXCUSED * share * sum(one.bytes for one in run.rounds)
-    part = min(1.0, excused / sum(stalls)) if any(stalls) else 0.0
+def excused_rates(runs: Iterable[Run]) -> list[float]:
+    """Of each run, the median of its rounds, without the stalls that are usual by what the others have."""
+    found = [(run, stall_seconds(run), sum(one.bytes for one in run.rounds)) for run in runs]
+    seconds = sum(sum(stalls) for _, stalls, _ in found if stalls is not None)
+    size = sum(written for _, stalls, written in found if stalls is not None)
     rates = []
-    for one, stall in zip(run.rounds, stalls, strict=True):
+    for run, stalls, written in found:
+        own, there = (0.0, 0) if stalls is None else (sum(stalls), written)
+        usual = (seconds - own) / (size - there) if size > there else 0.0
+        rates.append(_rate(run, stalls, _EXCUSED * usual * written))
+    return rates
+
+
+def calm_rate(run: Run) -> float | None:
+    """The median of its rounds, without any stall; None when it is not known what these took."""
+    stalls = stall_seconds(run)
+    return None if stalls is None else _rate(run, stalls, inf)
+
+
+def extra_seconds(runs: Iterable[Run], chosen: tuple[int, int], base: tuple[int, int]) -> float:
+    """
+    Seconds for each byte that writing in one block and depth takes more than in another; below 0: that it saves.
+
+    What stalls is slow with both, and is not in it. 0 where the runs do not tell.
+    """
+    calm = {(run.block, run.depth): calm_rate(run) for run in runs if (run.block, run.depth) in (chosen, base)}
+    ours, theirs = calm.get(chosen), calm.get(base)
+    return 1 / ours - 1 / theirs if ours and theirs else 0.0
+
+
+def _rate(run: Run, stalls: Sequence[float] | None, excused: float) -> float:
+    """The median of the rounds, without `excused` seconds of all their stalls."""
+    took = stalls or [0.0] * len(run.rounds)
+    part = min(1.0, excused / sum(took)) if any(took) else 0.0
+    rates = []
+    for one, stall in zip(run.rounds, took, strict=True):
         seconds = max(one.seconds - part * stall, _LEAST_LEFT * one.seconds)
         rates.append(one.bytes / seconds if seconds else 0.0)
-    return median(rates)
+    return median(rates) if rates else 0.0
 
 
 def _beyond(waited: Sequence[int], usual: float, limit: float) -> float:

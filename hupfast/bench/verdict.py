@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from hupfast.bench.calm import calm_rate, stall_share
+from hupfast.bench.calm import calm_rate, excused_rates, extra_seconds
 from hupfast.bench.document import Document, Pipeline, Rates, Run, Stage, Sustained, Verdict
 from hupfast.bench.sustained import seconds_at
 from hupfast.errors import UsageError
@@ -65,8 +65,7 @@ def best_settings(runs: Iterable[Run]) -> Run:
     plain = _plain(runs, "write")
     if not plain:
         raise UsageError("there is no measurement of plain writes")
-    share = stall_share(plain)
-    rates = [calm_rate(run, share) for run in plain]
+    rates = excused_rates(plain)
     good = [run for run, rate in zip(plain, rates, strict=True) if rate >= GOOD_ENOUGH * max(rates)]
     return min(good, key=lambda run: (run.block * run.depth, run.depth))
 
@@ -193,7 +192,7 @@ def _zeroing_seconds(document: Document, data: float, zeroes: float) -> float:
         return zeroes / (rates.zero or rates.write or 1.0)
     speed = max(rates.zero, max(map(_without_stalls, runs)))
     plain = _plain(document.runs, "write")
-    calm = calm_rate(best_settings(plain), stall_share(plain)) if plain else rates.write
+    calm = (calm_rate(best_settings(plain)) if plain else None) or rates.write
     as_data = zeroes * calm / speed
     return _medium_seconds(document, data + as_data) - _medium_seconds(document, data)
 
@@ -219,11 +218,7 @@ def chosen_rates(runs: Iterable[Run], block: int, depth: int, long: Sustained) -
 
 def _more(runs: Iterable[Run], block: int, depth: int, long: Sustained) -> float:
     """Seconds for each byte that some settings take more than those of the long write; less than 0: that they save."""
-    plain = _plain(runs, "write")
-    share = stall_share(plain)
-    calm = {(run.block, run.depth): calm_rate(run, share) for run in plain}
-    chosen, base = calm.get((block, depth)), calm.get((long.block, long.depth))
-    return 1 / chosen - 1 / base if chosen and base else 0.0
+    return extra_seconds(_plain(runs, "write"), (block, depth), (long.block, long.depth))
 
 
 def _read_rate(document: Document) -> float | None:
