@@ -69,7 +69,8 @@ def extra_seconds(runs: Iterable[Run], chosen: tuple[int, int], base: tuple[int,
 
     What stalls is slow with both, and is not in it. 0 where the runs do not tell.
     """
-    calm = {(run.block, run.depth): calm_rate(run) for run in runs if (run.block, run.depth) in (chosen, base)}
+    plain = [run for run in runs if run.plain and run.operation == "write"]
+    calm = {(run.block, run.depth): calm_rate(run) for run in plain if (run.block, run.depth) in (chosen, base)}
     ours, theirs = calm.get(chosen), calm.get(base)
     return 1 / ours - 1 / theirs if ours and theirs else 0.0
 

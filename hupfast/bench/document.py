@@ -190,6 +190,11 @@ class Run:
     rate: Middle
     latency_us: Latency
 
+    @property
+    def plain(self) -> bool:
+        """Whether the medium was used as the writer uses it."""
+        return self.method == "threads" and not self.flush_every
+
 
 @dataclass(frozen=True)
 class Sustained:

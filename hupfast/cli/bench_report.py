@@ -82,7 +82,7 @@ def predict(document: str, image_size: int, packed: int | None, zeroes: float, l
     --quick makes none of. A raw image is as large as its file: --packed SIZE.
     """
     from hupfast.bench.document import load
-    from hupfast.bench.verdict import predict as predict_image
+    from hupfast.bench.predict import predict as predict_image
     from hupfast.bench.verdict import usual_ratio
 
     measured = load(document)

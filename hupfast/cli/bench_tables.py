@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from hupfast.bench.health import health_words
-from hupfast.bench.verdict import mb, predict, usual_ratio
+from hupfast.bench.predict import Predictor
+from hupfast.bench.verdict import mb, usual_ratio
 from hupfast.cli.output import as_size, human, say
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ def show_document(document: Document) -> None:
         f" ({human(verdict.memory)} in flight), the least memory within 3% of the best"
     )
     ratio = usual_ratio(document.stages)
-    guess = predict(document, _EXAMPLE, int(_EXAMPLE / ratio))
+    predictor = Predictor(document)
+    guess = predictor.predict(_EXAMPLE, int(_EXAMPLE / ratio))
     say(
         f"an image    of 1 GiB, {human(_EXAMPLE / ratio)} packed, will take about {guess.write_seconds:.1f} s to write"
         f" and {guess.verify_seconds:.1f} s to read back"
@@ -48,7 +50,7 @@ def show_document(document: Document) -> None:
     _show_medium(document)
     _show_long_write(document)
     _show_stages(document)
-    _show_pipeline(document)
+    _show_pipeline(document, predictor)
 
 
 def show_table(title: str, columns: list[str], rows: list[tuple[str, list[str]]]) -> None:
@@ -120,11 +122,11 @@ def _show_stages(document: Document) -> None:
     show_table("processors", [str(count) for count in threads], rows)
 
 
-def _show_pipeline(document: Document) -> None:
+def _show_pipeline(document: Document, predictor: Predictor) -> None:
     whole = document.pipeline
     if whole is None:
         return
-    guess = predict(document, whole.image_size, whole.packed_size, whole.zero_share)
+    guess = predictor.predict(whole.image_size, whole.packed_size, whole.zero_share)
     say("")
     say(
         f"whole write {whole.image} image, {human(whole.image_size)} from {human(whole.packed_size)}:"

@@ -24,11 +24,23 @@ MIB = 2**20
 
 
 def run(operation: str = "write", rate: float = 40e6, block: int = MIB, depth: int = 4, **more: object) -> Run:
-    """Three rounds at a rate, with a spread of 1%."""
-    took = microseconds((900, 1000, 1100))
+    """Three rounds at a rate, with a spread of 1%, of a second each, and of that a tenth to flush."""
+    usual = round(0.9e6 * block * depth / rate)
+    took = microseconds((0.9 * usual, usual, 1.1 * usual))
     rounds = tuple(Round(round(share * rate), 1.0, 0.1, 1, took) for share in (0.99, 1.0, 1.01))
-    made = Run(operation, "threads", block, depth, 0, rounds, middle([r.rate for r in rounds]), latency([1, 2, 3]))
+    made = Run(operation, "threads", block, depth, 0, rounds, middle([r.rate for r in rounds]), latency(took))
     return replace(made, **more)  # type: ignore[arg-type]
+
+
+def stalling(rate: float, stalls: tuple[float, ...], block: int = MIB, depth: int = 4, count: int = 32) -> Run:
+    """A round of `count` writes for each stall: so many seconds, that all which are in flight wait once."""
+    usual, size = block * depth / rate, count * block
+    rounds = []
+    for stall in stalls:
+        took = [(usual + stall if depth <= i < 2 * depth else usual) * 1e6 for i in range(count)]
+        rounds.append(Round(size, size / rate + stall, 0.0, 1, microseconds(took)))
+    figures = middle([one.rate for one in rounds]), latency([us for one in rounds for us in one.latencies_us])
+    return Run("write", "threads", block, depth, 0, tuple(rounds), *figures)
 
 
 def stage(name: str, rate: float, threads: int = 2, level: int | None = None) -> Stage:

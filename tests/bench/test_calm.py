@@ -1,26 +1,13 @@
 """Rates without stalls: which are left out, of which settings, and where nothing is known of them."""
 
 import pytest
-from bench.made import run
+from bench.made import run, stalling
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hupfast.bench.calm import calm_rate, excused_rates, extra_seconds, stall_seconds
-from hupfast.bench.document import Round, Run, microseconds
-from hupfast.bench.stats import latency, middle
 
 MIB = 2**20
-
-
-def stalling(rate: float, stalls: tuple[float, ...], block: int = MIB, depth: int = 4, count: int = 32) -> Run:
-    """A run of `count` operations a round, in which all that are in flight wait these seconds once."""
-    usual, size = block * depth / rate, count * block
-    rounds = []
-    for stall in stalls:
-        took = [(usual + stall if depth <= i < 2 * depth else usual) * 1e6 for i in range(count)]
-        rounds.append(Round(size, size / rate + stall, 0.0, 1, microseconds(took)))
-    figures = middle([one.rate for one in rounds]), latency([us for one in rounds for us in one.latencies_us])
-    return Run("write", "threads", block, depth, 0, tuple(rounds), *figures)
 
 
 def test_stall_seconds():

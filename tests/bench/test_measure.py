@@ -16,7 +16,7 @@ from hupfast.bench.engine import Moved, NotHere, SystemFault
 from hupfast.bench.image import make_image
 from hupfast.bench.measure import measure
 from hupfast.bench.plan import MODES, Cell, make_plan
-from hupfast.bench.verdict import predict
+from hupfast.bench.predict import predict
 from hupfast.errors import Cancelled, MediumError, SourceError, TargetError, UsageError
 
 MIB = 2**20

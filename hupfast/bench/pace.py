@@ -1,0 +1,60 @@
+"""How fast a medium takes the bytes of an image: in pieces, one after the other, by its long write."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from math import inf
+
+from hupfast.bench.calm import extra_seconds
+from hupfast.bench.document import Document
+
+_LEAST = 0.5
+"""No settings take less of the time that others take."""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """pieces: bytes, and seconds for each byte; the last one has no end."""
+
+    pieces: tuple[tuple[float, float], ...]
+
+    def seconds(self, data: float) -> float:
+        """What so many bytes take, from the start."""
+        found = 0.0
+        for size, pace in self.pieces:
+            part = min(size, data)
+            found += part * pace
+            data -= part
+        return found
+
+
+def find_pace(document: Document) -> Pace:
+    """
+    Of the medium of a document, with the settings of its verdict.
+
+    Of a device, an image has the places that the long write has gone over, and takes what these took; so it does not
+    matter whether an erase block is slow, or a cache fast. What is behind them takes the average.
+    """
+    verdict, long = document.verdict, document.sustained
+    if long is None or not long.sustained_rate or not long.burst_rate:
+        return Pace(((inf, 1 / (verdict.rates.write or 1.0)),))
+    known = min(document.settings.size, long.points[-1][1]) if document.storage.filesystem is None else 0
+    pieces = []
+    for (start, before), (end, after) in pairwise(long.points):
+        size = min(after, known) - before
+        if size > 0:
+            pieces.append((float(size), (end - start) / (after - before)))
+    pieces.append((max((long.knee_bytes or 0) - known, 0.0), 1 / long.burst_rate))
+    pieces.append((inf, 1 / long.sustained_rate))
+    extra = extra_seconds(document.runs, (verdict.block, verdict.depth), (long.block, long.depth))
+    return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces))
+
+
+def other_settings(pace: float, extra: float) -> float:
+    """
+    Seconds for each byte of a long write, had it been made in other blocks and depths.
+
+    extra: what these take more for each byte without stalls (calm.py); stalls and a full cache take the same with all.
+    """
+    return max(pace + extra, _LEAST * pace)
