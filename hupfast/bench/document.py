@@ -45,7 +45,8 @@ deviation of the rounds, 0 of one round.
   }],
   "sustained": null | {
     "block": int, "depth": int,
-    "points": [[seconds, bytes], ...]         both from the start, of one long write; two or more, and they never fall
+    "points": [[seconds, bytes], ...]         both from the start, of one long write; two or more, and they never fall.
+                                              Two with the same bytes at the end: between them is its flush
     "burst_rate": number, "sustained_rate": number,   before and behind the knee, equal without one
     "knee_bytes": int|null                    so much goes fast; null: no end of that was seen
   },

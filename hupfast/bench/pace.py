@@ -8,6 +8,7 @@ from math import inf
 
 from hupfast.bench.calm import extra_seconds
 from hupfast.bench.document import Document
+from hupfast.bench.sustained import flush_seconds
 
 _LEAST = 0.5
 """No settings take less of the time that others take."""
@@ -15,9 +16,10 @@ _LEAST = 0.5
 
 @dataclass(frozen=True)
 class Pace:
-    """pieces: bytes, and seconds for each byte; the last one has no end."""
+    """pieces: bytes, and seconds for each byte; the last one has no end. flush: seconds, behind all pieces."""
 
     pieces: tuple[tuple[float, float], ...]
+    flush: float = 0.0
 
     def seconds(self, data: float) -> float:
         """What so many bytes take, from the start."""
@@ -35,20 +37,31 @@ def find_pace(document: Document) -> Pace:
 
     Of a device, an image has the places that the long write has gone over, and takes what these took; so it does not
     matter whether an erase block is slow, or a cache fast. What is behind them takes the average.
+
+    Past the page cache, that is: through it, the first bytes are as fast as memory, and the flush takes what is left.
     """
     verdict, long = document.verdict, document.sustained
     if long is None or not long.sustained_rate or not long.burst_rate:
         return Pace(((inf, 1 / (verdict.rates.write or 1.0)),))
-    known = min(document.settings.size, long.points[-1][1]) if document.storage.filesystem is None else 0
+    seconds, written = long.points[-1]
+    extra = extra_seconds(document.runs, (verdict.block, verdict.depth), (long.block, long.depth))
+    if not document.storage.direct:
+        return Pace(((inf, other_settings(seconds / (written or 1), extra)),))
+    flush = flush_seconds(long.points)
+    known = min(document.settings.size, written) if document.storage.filesystem is None else 0
     pieces = []
     for (start, before), (end, after) in pairwise(long.points):
         size = min(after, known) - before
         if size > 0:
             pieces.append((float(size), (end - start) / (after - before)))
     pieces.append((max((long.knee_bytes or 0) - known, 0.0), 1 / long.burst_rate))
-    pieces.append((inf, 1 / long.sustained_rate))
-    extra = extra_seconds(document.runs, (verdict.block, verdict.depth), (long.block, long.depth))
-    return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces))
+    pieces.append((inf, _without(flush, written - (long.knee_bytes or 0), 1 / long.sustained_rate)))
+    return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces), flush)
+
+
+def _without(flush: float, size: float, pace: float) -> float:
+    """What a byte took, of so many at whose end was a flush."""
+    return max(pace - flush / size, 0.0) if size > 0 else pace
 
 
 def other_settings(pace: float, extra: float) -> float:

@@ -4,7 +4,7 @@ How long an image will take on a board that was measured.
 The model of a run. Decoders and target work at the same time, and the slower of the two decides; zeroes are asked for
 when all else is written, and the read-back comes last:
 
-    write  = max(seconds of the medium for the data, work of the processors) + zeroes, as the medium takes them
+    write  = max(seconds of the medium for the data, work of the processors) + zeroes, as the medium takes them + flush
     work   = data / decompression + packed bytes / SHA-256 + data / XXH3          (all on all processors)
     verify = max(image / rate of reading, image / XXH3)
 """
@@ -63,7 +63,7 @@ class Predictor:
         verify = image_size / self._read if self._read else 0.0
         if rates.xxh3:
             verify = max(verify, image_size / rates.xxh3)
-        return Prediction(max(medium, work) + zeroing, verify)
+        return Prediction(max(medium, work) + zeroing + self._pace.flush, verify)
 
 
 def predict(

@@ -16,7 +16,7 @@ CLEARLY = 0.8
 """Below this share of the rate before it, the rate behind a knee is another one."""
 
 BINS = 120
-"""Points of a curve, at most."""
+"""Points of a curve, at most, and two for its end."""
 
 _LEAST = 6
 """Intervals before a knee."""
@@ -41,7 +41,7 @@ def make_points(ends: Sequence[float], block: int, seconds: float, written: int)
     """
     A curve of at most BINS points, both cumulative, from (0, 0) to (seconds, written).
 
-    ends: when each block was written, in any order. What a flush at the end has taken belongs to the last point.
+    ends: when each block was written, in any order. The last two points have the same bytes: between them is a flush.
     """
     ordered = sorted(ends)
     points = [(0.0, 0)]
@@ -53,7 +53,13 @@ def make_points(ends: Sequence[float], block: int, seconds: float, written: int)
             points.append((at, count))
     while len(points) > 1 and points[-1][1] >= written:
         points.pop()
-    return [*points, (seconds, written)]
+    return [*points, *([(last, written)] if points[-1][0] < last < seconds else []), (seconds, written)]
+
+
+def flush_seconds(points: Sequence[tuple[float, int]]) -> float:
+    """What the flush at the end of a curve has taken; 0 where it is not told apart, as in early documents."""
+    (before, done), (end, written) = points[-2:]
+    return end - before if done == written else 0.0
 
 
 def seconds_at(points: Sequence[tuple[float, int]], size: float) -> float:

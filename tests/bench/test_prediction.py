@@ -83,6 +83,23 @@ def test_a_stall_in_all_rounds_of_zeroing_counts_once():
     assert predict(replace(found, sustained=None), 64 * MIB, MIB, 0.5).write_seconds > 21
 
 
+def test_a_flush_counts_once():
+    """An image has one, as the long write has, however much of that it is; and whatever the processor does."""
+    long = Sustained(MIB, 4, ((0.0, 0), (10.0, 400 * 10**6), (12.0, 400 * 10**6)), 400e6 / 12, 400e6 / 12, None)
+    found = document(sustained=long)
+    assert predict(found, 100 * 10**6, 1).write_seconds == pytest.approx(2.5 + 2)
+    assert predict(found, 800 * 10**6, 1).write_seconds == pytest.approx(20 + 2)
+    assert predict(found, 100 * 10**6, 10**9).write_seconds == pytest.approx(1e9 / 400e6 + 1e8 / 8e9 + 2)
+
+
+def test_the_page_cache_is_no_cache_of_the_medium():
+    """Without direct I/O the first part of a long write tells nothing; all of it with its flush does."""
+    long = Sustained(MIB, 4, ((0.0, 0), (1.0, 10**9), (9.0, 10**9), (20.0, 10**9)), 1e9, 1e6, 10**8)
+    found = document(sustained=long)
+    found = replace(found, storage=replace(found.storage, direct=False))
+    assert predict(found, 10**8, 1).write_seconds == pytest.approx(2)
+
+
 @given(
     st.integers(0, 10**12),
     st.integers(0, 10**12),

@@ -2,10 +2,11 @@
 
 import random
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hupfast.bench.sustained import BINS, find_knee, make_points, seconds_at
+from hupfast.bench.sustained import BINS, find_knee, flush_seconds, make_points, seconds_at
 
 MIB = 2**20
 
@@ -50,6 +51,12 @@ def test_seconds_at():
     assert seconds_at([(0.0, 0), (3.0, 0)], 0) == 0
 
 
+def test_flush_seconds():
+    """It is the time without bytes at the end; a curve that ends in bytes does not tell."""
+    assert flush_seconds(make_points([1.0, 2.0, 3.0], MIB, 3.5, 3 * MIB)) == 0.5
+    assert flush_seconds([(0.0, 0), (3.0, 10)]) == 0
+
+
 @given(st.lists(st.floats(0.001, 100), max_size=300), st.floats(0, 5))
 def test_points(ends, flush):
     """A curve starts at nothing, never falls, ends where the write did, and is short."""
@@ -59,5 +66,6 @@ def test_points(ends, flush):
     assert points[-1] == (seconds, len(ends) * MIB)
     assert points == sorted(points)
     assert [size for _, size in points] == sorted(size for _, size in points)
-    assert len(points) <= BINS + 1
+    assert len(points) <= BINS + 2
+    assert ends == [] or flush_seconds(points) == pytest.approx(flush)
     find_knee(points)
