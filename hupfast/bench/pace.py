@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import pairwise
 from math import inf
 
 from hupfast.bench.calm import extra_seconds
 from hupfast.bench.document import Document
+from hupfast.bench.passes import PARTS, seconds_of_parts
 from hupfast.bench.sustained import flush_seconds
 
 _LEAST = 0.5
@@ -35,8 +35,8 @@ def find_pace(document: Document) -> Pace:
     """
     Of the medium of a document, with the settings of its verdict.
 
-    Of a device, an image has the places that the long write has gone over, and takes what these took; so it does not
-    matter whether an erase block is slow, or a cache fast. What is behind them takes the average.
+    What the long write took for each byte: before its knee and behind it. Where there is none, an image for a device
+    has the places that the long write has gone over again and again, and takes what these took, as far as it is known.
 
     Past the page cache, that is: through it, the first bytes are as fast as memory, and the flush takes what is left.
     """
@@ -48,14 +48,14 @@ def find_pace(document: Document) -> Pace:
     if not document.storage.direct:
         return Pace(((inf, other_settings(seconds / (written or 1), extra)),))
     flush = flush_seconds(long.points)
-    known = min(document.settings.size, written) if document.storage.filesystem is None else 0
-    pieces = []
-    for (start, before), (end, after) in pairwise(long.points):
-        size = min(after, known) - before
-        if size > 0:
-            pieces.append((float(size), (end - start) / (after - before)))
-    pieces.append((max((long.knee_bytes or 0) - known, 0.0), 1 / long.burst_rate))
-    pieces.append((inf, _without(flush, written - (long.knee_bytes or 0), 1 / long.sustained_rate)))
+    behind = (inf, _without(flush, written - (long.knee_bytes or 0), 1 / long.sustained_rate))
+    if long.knee_bytes is not None:
+        pieces = [(float(long.knee_bytes), 1 / long.burst_rate), behind]
+    elif document.storage.filesystem is None and document.settings.size:
+        part = document.settings.size / PARTS
+        pieces = [*((part, took / part) for took in seconds_of_parts(long.points, document.settings.size)), behind]
+    else:
+        pieces = [behind]
     return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces), flush)
 
 
