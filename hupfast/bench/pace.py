@@ -16,13 +16,23 @@ _LEAST = 0.5
 
 @dataclass(frozen=True)
 class Pace:
-    """pieces: bytes, and seconds for each byte; the last one has no end. flush: seconds, behind all pieces."""
+    """
+    pieces: bytes, and seconds for each byte; the last one has no end. flush: seconds, behind all pieces.
+
+    places: whether pieces are places of the target; else they are what comes first, wherever it goes.
+    """
 
     pieces: tuple[tuple[float, float], ...]
     flush: float = 0.0
+    places: bool = False
 
-    def seconds(self, data: float) -> float:
-        """What so many bytes take, from the start."""
+    def seconds(self, data: float, image_size: float) -> float:
+        """What so many bytes of an image take. Between zeroes, data lies all over it."""
+        if not self.places:
+            return self._first(data)
+        return self._first(image_size) * data / image_size if image_size else 0.0
+
+    def _first(self, data: float) -> float:
         found = 0.0
         for size, pace in self.pieces:
             part = min(size, data)
@@ -49,14 +59,15 @@ def find_pace(document: Document) -> Pace:
         return Pace(((inf, other_settings(seconds / (written or 1), extra)),))
     flush = flush_seconds(long.points)
     behind = (inf, _without(flush, written - (long.knee_bytes or 0), 1 / long.sustained_rate))
+    places: list[float] = []
+    pieces = [behind]
     if long.knee_bytes is not None:
         pieces = [(float(long.knee_bytes), 1 / long.burst_rate), behind]
     elif document.storage.filesystem is None and document.settings.size:
         part = document.settings.size / PARTS
-        pieces = [*((part, took / part) for took in seconds_of_parts(long.points, document.settings.size)), behind]
-    else:
-        pieces = [behind]
-    return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces), flush)
+        places = seconds_of_parts(long.points, document.settings.size)
+        pieces = [*((part, took / part) for took in places), behind]
+    return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces), flush, bool(places))
 
 
 def _without(flush: float, size: float, pace: float) -> float:

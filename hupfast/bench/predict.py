@@ -57,9 +57,9 @@ class Predictor:
         work = data / decompress if decompress and packed_size < image_size else 0.0
         work += packed_size / rates.sha256 if rates.sha256 else 0.0
         work += data / rates.xxh3 if rates.xxh3 else 0.0
-        medium = self._pace.seconds(data)
+        medium = self._pace.seconds(data, image_size)
         as_data, seconds = self._zero
-        zeroing = self._pace.seconds(data + zeroes * as_data) - medium + zeroes * seconds
+        zeroing = self._pace.seconds(data + zeroes * as_data, image_size) - medium + zeroes * seconds
         verify = image_size / self._read if self._read else 0.0
         if rates.xxh3:
             verify = max(verify, image_size / rates.xxh3)

@@ -62,6 +62,23 @@ def test_places_that_are_slow_in_each_pass():
     assert predict(file, 8 * 10**7, 1).write_seconds == pytest.approx(8)
 
 
+def test_data_between_zeroes():
+    """It lies all over an image, and not at its start; in a cache of the medium it comes first all the same."""
+    slow_end = going_over(16 * 10**7, [[1.0] * 6 + [9.0] * 2] * 3)
+    runs = (run(), run("zero", 40e6, 4 * MIB, 1))
+    found = document(runs=runs, sustained=slow_end)
+    found = replace(found, settings=replace(found.settings, size=16 * 10**7))
+    assert predict(found, 16 * 10**7, 1, 0.5).write_seconds == pytest.approx(24, rel=0.01)
+    assert predict(found, 8 * 10**7, 1, 0.25).write_seconds == pytest.approx(4, rel=0.01)
+    fast_zeroes = document(runs=(run(), run("zero", 4e9, 4 * MIB, 1)), sustained=slow_end)
+    fast_zeroes = replace(fast_zeroes, settings=found.settings)
+    assert predict(fast_zeroes, 16 * 10**7, 1, 0.5).write_seconds == pytest.approx(12, rel=0.02)
+    knee = replace(slow_end, burst_rate=80e6, sustained_rate=20e6, knee_bytes=8 * 10**7)
+    assert predict(document(runs=runs, sustained=knee), 16 * 10**7, 1, 0.5).write_seconds == pytest.approx(
+        1 + 4, rel=0.01
+    )
+
+
 @pytest.mark.parametrize(
     "parts",
     [
@@ -86,8 +103,8 @@ def test_cards_that_stall(size, passes, wander, monkeypatch):
     """
     By the clockwork of the made card, of several seeds, an image of a half, one or two times what was gone over.
 
-    Stalls of places are known, and what is predicted is right, but for the places behind; stalls that wander are as many
-    as usual.
+    Stalls of places are known, and what is predicted is right, but for the places behind; those that wander are as
+    many as usual.
     """
     monkeypatch.syspath_prepend(Path(__file__).resolve().parents[2])  # the benchmarks are not installed
     from benchmarks.nbd_stalls import Clockwork
