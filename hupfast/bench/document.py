@@ -63,8 +63,10 @@ deviation of the rounds, 0 of one round.
   "verdict": {
     "limit": "medium|processor", "sentence": text,
     "block": int, "depth": int, "memory": int (the product)    to write images with
-    "rates": {"write", "read", "zero", "decompress", "sha256", "xxh3", "pipeline": number|null}
-             the best ones of the medium in short runs, those of all processors, and of the whole pipeline (raw bytes)
+    "rates": {"write", "read", "zero", "decompress", "sha256", "xxh3", "pipeline", "sustained": number|null}
+             write: of short runs with these settings, the median, stalls included; read, zero: the best of short runs;
+             those of all processors; of the whole pipeline (raw bytes); sustained: of the long write behind its knee,
+             as it would be with these settings (null without one, and in an early document)
   }
 }
 ```
@@ -253,6 +255,12 @@ class Rates:
     sha256: float | None
     xxh3: float | None
     pipeline: float | None
+    sustained: float | None = None
+
+    @property
+    def lasting(self) -> float | None:
+        """What the medium takes in the end, as far as that is known."""
+        return self.sustained or self.write
 
 
 @dataclass(frozen=True)

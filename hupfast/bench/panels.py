@@ -135,15 +135,17 @@ def flushes(name: str, document: Document) -> list[Panel]:
 
 
 def windows(curve: Sustained) -> tuple[list[float], list[float]]:
-    """Bytes written so far (the middle of a window), and the rate in that window; at most _POINTS of them."""
-    if len(curve.points) < 2:
-        return [], []
+    """
+    Bytes written so far (the middle of a window), and the rate in that window; at most _POINTS of them.
+
+    A flush behind all bytes is in none.
+    """
     first, last = curve.points[0], curve.points[-1]
     least = (last[1] - first[1]) / _POINTS
     places, rates = [], []
     seconds, done = first
     for at, total in curve.points[1:]:
-        if at > seconds and total > done and (total - done >= least or (at, total) == tuple(last)):
+        if at > seconds and total > done and (total - done >= least or total == last[1]):
             places.append((total + done) / 2)
             rates.append((total - done) / (at - seconds))
             seconds, done = at, total

@@ -40,15 +40,19 @@ def summary(documents: Sequence[Document], names: Sequence[str]) -> Html:
     rows: list[list[str]] = [["medium", *(f"{d.storage.kind}, {size_cell(d.storage.size)}" for d in documents)]]
     for key, label in (*_RATES[:2], ("sha256", "SHA-256"), *_RATES[2:]):
         rows.append([label, *(_rate(getattr(document.verdict.rates, key)) for document in documents)])
-    rows.insert(
-        3, ["sustained write", *(_rate(d.sustained.sustained_rate if d.sustained else None) for d in documents)]
-    )
+    rows.insert(3, ["sustained write", *(_rate(_sustained_rate(document)) for document in documents)])
     rows.append(["settings to use", *(setting(d.verdict.block, d.verdict.depth) for d in documents)])
     rows.append(["worst stall of a write", *(_stall(document) for document in documents)])
     rows.append(["limited by", *(document.verdict.limit for document in documents)])
     rows.append(["throttled", *("yes" if document.noise.throttled else "no" for document in documents)])
     head = ["", *(f"{letter(index)}: {name}" for index, name in enumerate(names))]
     return table("Boards side by side", head, rows)
+
+
+def _sustained_rate(document: Document) -> float | None:
+    """With the settings to use; of early documents, with those of the long write."""
+    curve = document.sustained
+    return document.verdict.rates.sustained or (curve.sustained_rate if curve else None)
 
 
 def _rate(rate: float | None) -> str:

@@ -33,14 +33,15 @@ def decompression(name: str, document: Document) -> list[Panel]:
             )
         )
     top = max(stage.rate.median + stage.rate.spread for stage in stages)
-    write = document.verdict.rates.write
-    if write:
-        lines.append(Line("medium", "the medium", "warn", [-0.4, len(threads) - 0.6], [write, write]))
-        top = max(top, write)
+    rates = document.verdict.rates
+    if rates.lasting:
+        lines.append(Line("medium", "the medium", "warn", [-0.4, len(threads) - 0.6], [rates.lasting] * 2))
+        top = max(top, rates.lasting)
     drawing = plots.rates(
         name + "d", "Decompression", lines, top=top, labels=[str(count) for count in threads], xlabel="threads"
     )
-    return [Panel(drawing, "Bytes of the image that come out. The line of the medium is its write speed.")]
+    medium = "write speed" + (" in the long run" if rates.sustained else "")
+    return [Panel(drawing, f"Bytes of the image that come out. The line of the medium is its {medium}.")]
 
 
 def stage_times(name: str, document: Document) -> list[Panel]:
@@ -52,7 +53,7 @@ def stage_times(name: str, document: Document) -> list[Panel]:
         ("SHA-256 of the file", "sha256", 1 / ratio),
         ("decompress", "decompress", 1.0),
         ("XXH3", "xxh3", 1.0),
-        ("write", "write", 1.0),
+        ("write", "lasting", 1.0),
         ("read back", "read", 1.0),
     ):
         rate = getattr(rates, key)

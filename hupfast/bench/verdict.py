@@ -54,7 +54,7 @@ def make_verdict(
 ) -> Verdict:
     """Judge. kind, model: of the medium. long: the long write, whose rate is the medium's; else that of short runs."""
     chosen = best_settings(runs)
-    lasting, aside = _lasting_rate(runs, chosen, long)
+    lasting, words = _lasting_rate(runs, chosen, long)
     rates = Rates(
         write=chosen.rate.median,
         read=_best(run for run in runs if run.plain and run.operation == "read"),
@@ -63,36 +63,42 @@ def make_verdict(
         sha256=stage_rate(stages, "sha256"),
         xxh3=stage_rate(stages, "xxh3"),
         pipeline=None if pipeline is None else pipeline.image_size / pipeline.seconds.median,
+        sustained=lasting,
     )
     name = _NAMES.get(kind, "the medium") + (f" ({model})" if model else "")
     work = _work(rates, 1.0, 1.0 / usual_ratio(stages))
-    medium = f"{name}: {mb(lasting)}{aside}"
+    medium = f"{name}: {words}"
     if work is None or rates.decompress is None:
         limit, sentence = "medium", f"{medium}; the processor was not measured"
     else:
         threads = max(stage.threads for stage in stages)
         on = "one processor" if threads == 1 else f"{threads} processors"
-        if 1 / work >= lasting:
+        if 1 / work >= (lasting or chosen.rate.median):
             limit, sentence = "medium", f"{medium}; decompression could do {mb(rates.decompress)} on {on}"
         else:
             limit = "processor"
-            sentence = f"the processor: {mb(1 / work)}, decompressing and checking on {on}; {name} could do"
-            sentence += f" {mb(lasting)}{aside}"
+            sentence = f"the processor: {mb(1 / work)}, decompressing and checking on {on}; {name} could do {words}"
     return Verdict(limit, sentence, chosen.block, chosen.depth, chosen.block * chosen.depth, rates)
 
 
-def _lasting_rate(runs: tuple[Run, ...], chosen: Run, long: Sustained | None) -> tuple[float, str]:
-    """What the medium takes in the end, and words on what it takes at first, where that is clearly another rate."""
+def _lasting_rate(runs: tuple[Run, ...], chosen: Run, long: Sustained | None) -> tuple[float | None, str]:
+    """
+    What the long write would take in the end with the chosen settings, if there is one; and the medium's rate in words.
+
+    Where it takes clearly another rate at first, or in short runs, that stands beside it. About: with other settings.
+    """
     short = chosen.rate.median
     if long is None or not long.sustained_rate or not long.burst_rate:
-        return short, ""
-    extra = extra_seconds(runs, (chosen.block, chosen.depth), (long.block, long.depth))
+        return None, mb(short)
+    ours, theirs = (chosen.block, chosen.depth), (long.block, long.depth)
+    extra = extra_seconds(runs, ours, theirs)
     burst, lasting = (1 / other_settings(1 / rate, extra) for rate in (long.burst_rate, long.sustained_rate))
+    words = f"{'' if ours == theirs else 'about '}{mb(lasting)}"
     if long.knee_bytes is not None:
-        return lasting, f" in the long run ({mb(burst)} for the first {long.knee_bytes / 1e6:.0f} MB)"
-    if abs(short - lasting) <= max(_SAME, _SPREADS * chosen.rate.relative) * lasting:
-        return lasting, ""
-    return lasting, f" in the long run ({mb(short)} in short ones)"
+        words += f" in the long run ({mb(burst)} for the first {long.knee_bytes / 1e6:.0f} MB)"
+    elif abs(short - lasting) > max(_SAME, _SPREADS * chosen.rate.relative) * lasting:
+        words += f" in the long run ({mb(short)} in short ones)"
+    return lasting, words
 
 
 def usual_ratio(stages: Iterable[Stage], level: int = LEVEL) -> float:

@@ -236,6 +236,7 @@ def document(
         "sha256": machine.sha256,
         "xxh3": machine.xxh3,
         "pipeline": pipeline["image_size"] / pipeline["seconds"]["median"],
+        "sustained": 0.9 * medium.write,
     }
     slower = "medium" if rates["write"] < rates["decompress"] else "processor"
     return {

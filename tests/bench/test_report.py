@@ -153,6 +153,28 @@ def test_knee_is_where_it_was_seen(page, document):
     assert drawing.value("x", x) == pytest.approx(document["sustained"]["knee_bytes"] / 2**30, abs=0.01)
 
 
+def test_the_medium_limits_with_its_sustained_rate(page, document):
+    """The line beside decompression is the rate of the verdict's sentence, or what an early document has for it."""
+    rates = document["verdict"]["rates"]
+    early = copy.deepcopy(lean(document))
+    del early["verdict"]["rates"]["sustained"]
+    for text, rate, words in (
+        (page, rates["sustained"], "its write speed in the long run."),
+        (page_of(early), rates["write"], "its write speed."),
+    ):
+        drawing = Drawing(text, "ad")
+        for _, y in drawing.points("medium"):
+            assert drawing.value("y", y) == pytest.approx(rate / 1e6, rel=0.02)
+        assert words in text
+
+
+def test_a_flush_is_not_drawn():
+    """The curve is of bytes: the time without them at its end would be a fall that is none."""
+    points = tuple((float(i), 10 * i) for i in range(200))
+    curve = Sustained(MIB, 4, (*points, (300.0, 1990)), 1.0, 1.0, None)
+    assert set(windows(curve)[1]) == {10.0}
+
+
 def test_latencies_are_logarithmic(page, document):
     """A point is read off by its logarithm, between the ticks of 10 and 100 ms."""
     drawing = Drawing(page, "albwrite")

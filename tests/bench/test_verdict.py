@@ -38,6 +38,19 @@ def test_the_long_run_limits(burst, slow, knee, words):
     assert found.rates.write == 40e6
 
 
+def test_the_rate_of_other_settings():
+    """What the long write would be with the settings to use is told as what it is; its rate stands in the document."""
+    runs = (stalling(20.0 * MIB, (0.0, 0.0, 0.0), count=64), stalling(25.0 * MIB, (0.0, 0.0, 0.0), depth=1, count=64))
+    long = Sustained(MIB, 4, ((0.0, 0), (10.0, 160 * MIB)), 16.0 * MIB, 16.0 * MIB, None)
+    found = document(runs=runs, sustained=long).verdict
+    rate = MIB / (1 / 16 + 1 / 25 - 1 / 20)
+    assert found.rates.sustained == found.rates.lasting == pytest.approx(rate, rel=1e-3)
+    assert f"the card (SC16G): about {mb(rate)} in the long run (" in found.sentence
+    assert document(runs=runs).verdict.rates.sustained is None
+    assert document(runs=runs).verdict.rates.lasting == 25 * MIB
+    assert " about " not in document(sustained=long).verdict.sentence
+
+
 def test_the_long_run_decides_what_limits():
     """A medium that is faster than the processor only in short runs limits all the same."""
     long = Sustained(MIB, 4, ((0.0, 0), (10.0, 10**9)), 50e6, 50e6, None)
