@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
+from statistics import fmean
 
 from hupfast.bench.calm import extra_seconds
 from hupfast.bench.document import Document
@@ -58,15 +59,17 @@ def find_pace(document: Document) -> Pace:
     if not document.storage.direct:
         return Pace(((inf, other_settings(seconds / (written or 1), extra)),))
     flush = flush_seconds(long.points)
-    behind = (inf, _without(flush, written - (long.knee_bytes or 0), 1 / long.sustained_rate))
+    pieces = [(inf, _without(flush, written - (long.knee_bytes or 0), 1 / long.sustained_rate))]
     places: list[float] = []
-    pieces = [behind]
     if long.knee_bytes is not None:
-        pieces = [(float(long.knee_bytes), 1 / long.burst_rate), behind]
+        pieces = [(float(long.knee_bytes), 1 / long.burst_rate), *pieces]
     elif document.storage.filesystem is None and document.settings.size:
+        places = [
+            took * PARTS / document.settings.size for took in seconds_of_parts(long.points, document.settings.size)
+        ]
+    if places:
         part = document.settings.size / PARTS
-        places = seconds_of_parts(long.points, document.settings.size)
-        pieces = [*((part, took / part) for took in places), behind]
+        pieces = [*((part, pace) for pace in places), (inf, fmean(places))]
     return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces), flush, bool(places))
 
 

@@ -8,14 +8,15 @@ Some media have slow places, and each pass finds them where they were. Others st
 like, and where one pass did is nothing to the next. So a part is taken to be as much slower than the average as it was
 in the mean of the passes, times their agreement: 1 - what they differ by in the same part / what the parts differ by
 (the variance of a mean within the parts, and between them). That is 1 when all passes are the same, and about 0 when
-parts differ no more than chance would make them. The sum of all parts is the same in any case.
+parts differ no more than chance would make them, or there is one pass only. The sum of all parts is the same in any
+case, and no part counts more in it because a last pass that ended halfway has gone over it once more.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
-from statistics import fmean
+from math import inf
+from statistics import fmean, variance
 
 from hupfast.bench.sustained import seconds_at
 
@@ -26,17 +27,28 @@ _POINTS = 4
 
 
 def seconds_of_parts(points: Sequence[tuple[float, int]], size: int) -> list[float]:
-    """What each part of `size` bytes takes; none when there are less than two passes."""
-    passes = points[-1][1] // size
-    if not 2 <= passes <= len(points) / _POINTS:
+    """What each part of `size` bytes takes; none when not all were gone over, or a pass has too few points."""
+    written = points[-1][1]
+    passes = written // size
+    if not 1 <= passes <= len(points) / _POINTS:
         return []
-    marks = [
-        [seconds_at(points, (number + part / PARTS) * size) for part in range(PARTS + 1)] for number in range(passes)
+    took = [
+        [
+            seconds_at(points, at + (part + 1) * size / PARTS) - seconds_at(points, at + part * size / PARTS)
+            for at in range(0, written, size)
+            if at + (part + 1) * size / PARTS <= written
+        ]
+        for part in range(PARTS)
     ]
-    took = [[end - start for start, end in pairwise(row)] for row in marks]
-    parts = [fmean(column) for column in zip(*took, strict=True)]
+    parts = [fmean(some) for some in took]
     mean = fmean(parts)
-    between = sum((part - mean) ** 2 for part in parts) / (PARTS - 1)
-    within = sum((one - part) ** 2 for row in took for one, part in zip(row, parts, strict=True)) / PARTS / (passes - 1)
-    agreement = max(1 - within / passes / between, 0.0) if between else 0.0
+    agreement = _agreement([some[:passes] for some in took])
     return [mean + agreement * (part - mean) for part in parts]
+
+
+def _agreement(took: Sequence[Sequence[float]]) -> float:
+    """Of two whole passes or more; none of one."""
+    passes = len(took[0])
+    within = sum(variance(some) for some in took) / len(took) / passes if passes > 1 else inf
+    between = variance(map(fmean, took))
+    return max(1 - within / between, 0.0) if between else 0.0

@@ -97,6 +97,16 @@ def test_places_that_are_slow_in_one_pass(parts):
         assert predict(found, round(share * 16 * 10**7), 1).write_seconds == pytest.approx(average * share)
 
 
+def test_half_a_pass_more():
+    """What was gone over once more counts as the mean of both, and the slow start of a target no more than its end."""
+    whole = going_over(16 * 10**7, [[3.0, 1.0, 1.0, 1.0]] * 2)
+    long = replace(whole, points=whole.points[:7], sustained_rate=24e7 / 10)
+    found = document(sustained=long)
+    found = replace(found, settings=replace(found.settings, size=16 * 10**7))
+    for share in (0.5, 1, 2):
+        assert predict(found, round(share * 16 * 10**7), 1).write_seconds == pytest.approx(6 * share)
+
+
 @pytest.mark.parametrize("wander", [False, True])
 @pytest.mark.parametrize(("size", "passes"), [(128, 2.3), (128, 5.5), (256, 3.4)])
 def test_cards_that_stall(size, passes, wander, monkeypatch):
