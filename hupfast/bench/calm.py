@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from math import inf
 
-from hupfast.bench.document import Run
+from hupfast.bench.document import Microseconds, Run
 from hupfast.bench.stats import median
 
 _LEAST_US = 50_000
@@ -33,10 +33,15 @@ _LEAST_LEFT = 0.1
 """Share of its seconds that a round keeps in any case."""
 
 
+def full_queue(run: Run) -> list[Microseconds]:
+    """Of each round the operations that waited for as many as all others; the first ones wait for fewer."""
+    return [one.latencies_us[max(run.depth, 1) - 1 :] for one in run.rounds]
+
+
 def stall_seconds(run: Run) -> list[float] | None:
     """What stalls have taken in each round; None when there are too few operations to know."""
     depth = max(run.depth, 1)
-    waited = [one.latencies_us[depth - 1 :] for one in run.rounds]  # the first ones wait for fewer
+    waited = full_queue(run)
     if sum(map(len, waited)) < _ENOUGH * depth:
         return None
     usual = median([us for some in waited for us in some])

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hupfast.bench.calm import full_queue
 from hupfast.bench.document import Document, Run
 from hupfast.bench.pace import find_pace
+from hupfast.bench.stats import median
 from hupfast.bench.verdict import LEVEL, stage_rate
 from hupfast.errors import UsageError
 
@@ -91,10 +93,13 @@ def _zero_seconds(document: Document) -> tuple[float, float]:
 
 
 def _even_rate(run: Run) -> float:
-    """The rate of a run, if each operation took as long as the one in the middle."""
-    each = run.latency_us.p50 / 1e6 / (run.block * run.depth) if run.block and run.depth else 0.0  # for a byte
+    """The rate of a run, if each operation took as long as the one in the middle; 0 where that is not known."""
+    waited = [us for some in full_queue(run) for us in some]
+    if not waited or not run.block or not run.depth:
+        return 0.0
+    each = median(waited) / 1e6 / (run.block * run.depth)  # for a byte
     seconds = sum(one.bytes * each + one.flush_seconds for one in run.rounds)
-    return sum(one.bytes for one in run.rounds) / seconds if each and seconds else 0.0
+    return sum(one.bytes for one in run.rounds) / seconds if seconds else 0.0
 
 
 def _read_rate(document: Document) -> float | None:

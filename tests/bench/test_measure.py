@@ -353,7 +353,7 @@ def test_prediction_on_a_card_that_stalls(tmp_path, monkeypatch):
     if reason := stalling_missing():
         pytest.skip(reason)
     cells = (Cell("write", MIB, 4), Cell("write", MIB, 8), Cell("read", MIB, 4), Cell("zero", 4 * MIB, 1))
-    plan = tiny(cells=cells, rounds=3, run=0.1, run_bytes=64 * MIB, sustained=4.6, image=0.0)  # two times over all
+    plan = tiny(cells=cells, rounds=3, run=0.1, run_bytes=64 * MIB, sustained=6.0, image=0.0)  # two times over all
     with stalling_card(tmp_path, 64 * MIB, 40e6) as medium:
         check_prediction(medium, plan)
 
