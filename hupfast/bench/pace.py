@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import inf
-from statistics import fmean
 
 from hupfast.bench.calm import extra_seconds
 from hupfast.bench.document import Document
 from hupfast.bench.passes import PARTS, seconds_of_parts
+from hupfast.bench.stats import mean
 from hupfast.bench.sustained import flush_seconds
 
 _LEAST = 0.5
@@ -69,7 +69,7 @@ def find_pace(document: Document) -> Pace:
         ]
     if places:
         part = document.settings.size / PARTS
-        pieces = [*((part, pace) for pace in places), (inf, fmean(places))]
+        pieces = [*((part, pace) for pace in places), (inf, mean(places))]
     return Pace(tuple((size, other_settings(pace, extra)) for size, pace in pieces), flush, bool(places))
 
 

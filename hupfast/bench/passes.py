@@ -16,8 +16,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
-from statistics import fmean, variance
 
+from hupfast.bench.stats import mean, variance
 from hupfast.bench.sustained import seconds_at
 
 PARTS = 16
@@ -40,15 +40,15 @@ def seconds_of_parts(points: Sequence[tuple[float, int]], size: int) -> list[flo
         ]
         for part in range(PARTS)
     ]
-    parts = [fmean(some) for some in took]
-    mean = fmean(parts)
+    parts = [mean(some) for some in took]
+    average = mean(parts)
     agreement = _agreement([some[:passes] for some in took])
-    return [mean + agreement * (part - mean) for part in parts]
+    return [average + agreement * (part - average) for part in parts]
 
 
 def _agreement(took: Sequence[Sequence[float]]) -> float:
     """Of two whole passes or more; none of one."""
     passes = len(took[0])
     within = sum(variance(some) for some in took) / len(took) / passes if passes > 1 else inf
-    between = variance(map(fmean, took))
+    between = variance([mean(some) for some in took])
     return max(1 - within / between, 0.0) if between else 0.0

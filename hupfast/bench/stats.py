@@ -29,6 +29,17 @@ class Latency:
     max: float
 
 
+def mean(values: Sequence[float]) -> float:
+    """Of one value or more. (The statistics module has it, and takes a megabyte.)"""
+    return sum(values) / len(values)
+
+
+def variance(values: Sequence[float]) -> float:
+    """Of what two values or more are a sample of."""
+    center = mean(values)
+    return sum((value - center) ** 2 for value in values) / (len(values) - 1)
+
+
 def median(values: Sequence[float]) -> float:
     """The value in the middle. Of an even number, the mean of the two."""
     ordered = sorted(values)

@@ -2,10 +2,11 @@
 
 import statistics
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hupfast.bench.stats import latency, median, middle, percentile
+from hupfast.bench.stats import latency, mean, median, middle, percentile, variance
 
 values = st.lists(st.floats(0, 1e12), min_size=1, max_size=40)
 
@@ -14,6 +15,14 @@ values = st.lists(st.floats(0, 1e12), min_size=1, max_size=40)
 def test_median(numbers):
     """The median is the standard library's."""
     assert median(numbers) == statistics.median(numbers)
+
+
+@given(values)
+def test_mean_and_variance(numbers):
+    """They are the standard library's too."""
+    assert mean(numbers) == pytest.approx(statistics.fmean(numbers))
+    if len(numbers) > 1:
+        assert variance(numbers) == pytest.approx(statistics.variance(numbers), abs=1e-12 * max(numbers) ** 2)
 
 
 @given(values)
