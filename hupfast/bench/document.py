@@ -320,13 +320,14 @@ def parse(text: str | bytes, name: str) -> Document:
         )
     document: Document = read_value(Document, data, name)
     if document.sustained is not None and not _is_curve(document.sustained.points):
-        raise DataError(f"{name}.sustained.points are not two or more, of which none is before the one before it")
+        raise DataError(f"{name}.sustained.points are not two or more that go on from 0, 0")
     return document
 
 
 def _is_curve(points: tuple[tuple[float, int], ...]) -> bool:
-    """Whether both time and bytes only grow, or stay."""
-    return len(points) > 1 and all(one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(points))
+    """Whether both time and bytes begin at 0, and only grow, or stay."""
+    rising = all(one[0] <= two[0] and one[1] <= two[1] for one, two in pairwise(points))
+    return len(points) > 1 and points[0] == (0, 0) and rising
 
 
 def load(path: str) -> Document:

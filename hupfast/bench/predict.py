@@ -113,7 +113,8 @@ def _read_rate(document: Document) -> float | None:
     if not plain:
         return None
     depth = min((run.depth for run in plain), key=lambda one: abs(one.bit_length() - verdict.depth.bit_length()))
-    found = sorted((run.block, run.block / run.rate.median) for run in plain if run.depth == depth and run.rate.median)
+    known = [run for run in plain if run.depth == depth and run.block and run.rate.median]
+    found = sorted((run.block, run.block / run.rate.median) for run in known)
     if not found:
         return None
     below, above = found[0], found[-1]

@@ -17,6 +17,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 from hupfast.errors import DataError
 
 _LARGEST = 2**63
+_SMALLEST = 1e-100
 _COLDEST = -274
 
 
@@ -78,7 +79,7 @@ def _read_number(kind: Any, value: object, where: str) -> Any:
         raise DataError(f"{where} is {_short(value)}, and must be a number")
     assert isinstance(value, int | float)
     least = _COLDEST if ".temperature" in where else 0  # all else is a size, a time, a rate or a count
-    if not least <= value < _LARGEST or math.isnan(value):
+    if not least <= value < _LARGEST or math.isnan(value) or 0 < value < _SMALLEST:
         raise DataError(f"{where} is {_short(value)}, which nothing can be")
     return kind(value)
 

@@ -86,10 +86,10 @@ def test_wrong_values(part, value, place):
 
 @pytest.mark.parametrize(
     "points",
-    [[], [[0, 0]], [[0, 0], [2, 10], [1, 20]], [[0, 0], [1, 20], [2, 10]], [[1, 5], [0, 0]]],
+    [[], [[0, 0]], [[0, 0], [2, 10], [1, 20]], [[0, 0], [1, 20], [2, 10]], [[1, 5], [0, 0]], [[0, 5], [1, 20]]],
 )
 def test_curves_that_are_none(points):
-    """A long write is two points at least, and neither its time nor its bytes ever go back."""
+    """A long write is two points at least, from nothing on, and neither its time nor its bytes ever go back."""
     long = {**asdict(Sustained(4096, 1, (), 1.0, 1.0, None)), "points": points}
     with pytest.raises(DataError, match=r"^x\.sustained\.points "):
         parse(text(sustained=long), "x")

@@ -26,6 +26,12 @@ def test_prediction_by_hand():
     assert found.seconds == pytest.approx(found.write_seconds + found.verify_seconds)
 
 
+def test_a_reading_without_a_block_tells_nothing():
+    """A document may say that reads had no bytes: their rate says nothing of those of the verdict's size."""
+    odd = document(runs=(run(), replace(run("read", 80e6), block=0)))
+    assert predict(odd, 8_000_000_000, 1).verify_seconds == pytest.approx(1)  # by the checksums
+
+
 def test_prediction_of_a_slow_processor():
     """Where decompression is slower than the medium it decides; a raw image needs none."""
     fast = document(runs=(run(rate=900e6), run("read", 900e6)))
