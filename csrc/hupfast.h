@@ -99,10 +99,11 @@ typedef struct {
     hup_format format;
     uint32_t flags;
     uint32_t workers;        /* decoders of a chunked image; 0: one for each processor */
-    uint32_t depth;          /* writes in flight, at most 32; 0: 4 */
-    uint32_t block;          /* bytes of one write, a power of two from 64 KiB to 4 MiB; 0: 1 MiB or what fits. Where
-                                both are 0, a write adapts to the target as it goes (not with `rate`, HUP_BACKGROUND or
-                                HUP_SKIP_UNCHANGED): fewer writes in flight, or several blocks in one */
+    uint32_t depth;          /* writes in flight, at most 32; 0: 4, or 1 with HUP_BACKGROUND */
+    uint32_t block;          /* bytes of one write, a power of two from 64 KiB to 4 MiB; 0: 1 MiB or what fits,
+                                or 256 KiB with HUP_BACKGROUND. Where both are 0, a write adapts to the target
+                                as it goes (not with `rate`, HUP_BACKGROUND or HUP_SKIP_UNCHANGED): fewer writes in
+                                flight, or several blocks in one */
     uint64_t memory;         /* budget of the whole engine in bytes; 0: HUP_MEMORY_DEFAULT. Not counted: 16 bytes
                                 for each block (chunk) of the image, which the read-back compares with */
     uint64_t image_size;     /* bytes of the raw image, when the caller knows; else UINT64_MAX */

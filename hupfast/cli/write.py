@@ -60,9 +60,16 @@ _target_argument = click.argument("target")
 @click.option("--skip-unchanged", is_flag=True, help="Read first, and leave alone what is there already.")
 @limit_write_option
 @click.option(
-    "--block", type=Size(), callback=_check_block, help="Bytes of one write.  [default: as measured by bench, or 1M]"
+    "--block",
+    type=Size(),
+    callback=_check_block,
+    help="Bytes of one write.  [default: as measured by bench, or 1M; with --background 256K]",
 )
-@click.option("--depth", type=click.IntRange(1, 32), help="Writes in flight.  [default: as measured by bench, or 4]")
+@click.option(
+    "--depth",
+    type=click.IntRange(1, 32),
+    help="Writes in flight.  [default: as measured by bench, or 4; with --background 1]",
+)
 @background_option
 @trace_option
 @_memory_option
@@ -105,7 +112,7 @@ def write(
         found = prepare(source, target, memory - source.memory, bmap=bmap, create=True).target
         if found.exists:
             ask(_question(found), yes=yes, stdin_is_data=image == "-")
-        if block is None and depth is None and not background:  # which has a depth of its own
+        if block is None and depth is None and not background:  # which has its own
             block, depth = _measured(target, quiet)
         with progress(quiet, source) as show:
             try:
