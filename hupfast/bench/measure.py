@@ -36,7 +36,7 @@ from hupfast.bench.engine import SAMPLES, Moved, NotHere, SystemFault, move
 from hupfast.bench.image import MadeImage, make_image
 from hupfast.bench.machine import describe_board, judge, look, processors
 from hupfast.bench.place import STEP, Place, placed
-from hupfast.bench.plan import Cell, Plan
+from hupfast.bench.plan import WARM_UP, Cell, Plan
 from hupfast.bench.stages import measure_stages
 from hupfast.bench.stats import latency, median, middle
 from hupfast.bench.storage import find_medium
@@ -171,7 +171,7 @@ def _warm_up(session: _Session) -> Sustained | None:
     if not written:
         session.tell("warming up")
         written = session.move(
-            "write", block=plan.block, depth=plan.depth, length=size, total=size, limit=plan.warm_up
+            "write", block=plan.block, depth=plan.depth, length=size, total=size, limit=plan.warm_up or WARM_UP
         ).bytes
     session.used = min(size, max(written // STEP * STEP, STEP))
     if written < session.used:
@@ -203,6 +203,8 @@ def _long_write(session: _Session) -> tuple[Sustained | None, int]:
             break
         if _seen_enough(make_points(ends, plan.block, seconds, written)):
             break
+    if not written:
+        return None, 0
     points = make_points(ends, plan.block, seconds, written)
     knee = find_knee(points)
     found = Sustained(plan.block, plan.depth, tuple(points), knee.burst_rate, knee.sustained_rate, knee.bytes)

@@ -27,7 +27,7 @@ KIB, MIB = 1 << 10, 1 << 20
 BLOCK, DEPTH = MIB, 4
 """What the writer takes when nothing is known, and what differences are measured against."""
 
-_WARM_UP = 5.0
+WARM_UP = 5.0
 """Seconds, of a mode that has a long write, when that is not made: without an end, it would fill all of --size."""
 
 MODES = ("quick", "default", "full")
@@ -107,7 +107,7 @@ def make_plan(mode: str, *, memory: int, rounds: int = 0, seconds: float | None 
         cells=cells,
         block=like.block,
         depth=like.depth,
-        warm_up=plan.warm_up or (0.0 if long else _WARM_UP),
+        warm_up=plan.warm_up or (0.0 if long else WARM_UP),
         in_flight=memory,
         left_out=((", ".join(large), why),) if large else (),
         rounds=rounds or plan.rounds,
