@@ -15,15 +15,17 @@ MIB = 2**20
 
 
 @pytest.mark.skipif(sanitized(), reason="a sanitizer's own memory is counted too")
-@pytest.mark.parametrize("options", [("--quick", "--size", "64M"), ("--size", "64M"), ("--full",)], ids=" ".join)
-def test_whole_process(tmp_path, options):
-    """`hupfast bench` peaks below 40 MiB, with every block size, level and depth of its mode, and the document too."""
+@pytest.mark.parametrize(
+    ("options", "limit"), [(("--quick", "--size", "64M"), 40), (("--size", "64M"), 40), (("--full",), 44)]
+)
+def test_whole_process(tmp_path, options, limit):
+    """`hupfast bench` peaks below so many MiB, with every block size, level and depth of its mode, and the document."""
     target = tmp_path / "target"
     target.touch()
     os.truncate(target, 16 << 30)  # of which --full uses 4 GiB, as far as it comes
     options = (*options, "--rounds", "1", "--seconds", "0.2", "-y", "-o", tmp_path / "a.json", "--json")
     try:
-        assert peak("bench", "run", target, *options) < 40 * MIB
+        assert peak("bench", "run", target, *options) < limit * MIB
     finally:
         target.unlink()
     assert (tmp_path / "a.json").stat().st_size > 10000
