@@ -61,6 +61,14 @@ def test_from_a_real_server(empty: Board, shelf: Any) -> None:
     check_done(empty)
 
 
+def test_in_the_background(empty: Board, shelf: Any) -> None:
+    """Blocks are smaller than chunks then, and zeroes are asked for at once: all of it is there in the end."""
+    path = shelf.bundle("2.0")
+    with nginx(path.parent) as server:
+        assert empty.update(server.url(path.name), background=True).outcome == "installed"
+    check_done(empty)
+
+
 def test_by_the_real_command(empty: Board, shelf: Any) -> None:
     """`hupfast update http://...` ends in 10, and again in 10; after the reboot it is confirmed, and ends in 3."""
     path = shelf.bundle("2.0")
